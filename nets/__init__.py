@@ -1,0 +1,9 @@
+"""The networks of Reading Digits: a thin module on Keras 3."""
+
+from nets.augment import expand
+from nets.data import MNIST, Digits, load_mnist
+from nets.layers import ConvPool, FullyConnected, Softmax
+from nets.training import evaluate, train
+
+__all__ = ["MNIST", "ConvPool", "Digits", "FullyConnected", "Softmax", "evaluate", "expand",
+           "load_mnist", "train"]

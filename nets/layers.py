@@ -1,0 +1,212 @@
+"""The chapter's three kinds of layer, as ordinary Keras layers."""
+
+import keras
+from keras import ops
+
+
+def _chapter_kernels(scale=1.0):
+    """Kernels drawn from N(0, scale / n), n being kernel area times outputs (Keras' "fan out")."""
+    return keras.initializers.VarianceScaling(scale, "fan_out", "untruncated_normal")
+
+
+def _chapter_biases():
+    return keras.initializers.RandomNormal(stddev=1.0)
+
+
+def _check(layer, **sizes):
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{layer}: {name} must be a whole number of at least 1, not {value!r}.")
+
+
+def patches(images, size, strides=1):
+    """Every `size` x `size` window of the images, laid out along the channel axis.
+
+    Parameters
+    ----------
+    images : tensor (batch, height, width, channels)
+    size, strides : int, in pixels
+
+    Returns
+    -------
+    tensor (batch, rows, columns, size * size * channels), rows = (height - size) // strides + 1;
+    the last axis runs over window row, window column and channel, in this order.
+    """
+    rows, columns = ((n - size) // strides + 1 for n in images.shape[1:3])
+    return ops.concatenate(
+        [images[:, i:i + strides * (rows - 1) + 1:strides, j:j + strides * (columns - 1) + 1:strides]
+         for i in range(size) for j in range(size)], axis=-1)
+
+
+@keras.saving.register_keras_serializable("nets")
+class ConvPool(keras.layers.Layer):
+    """Convolution, pooling, bias and activation, in this order.
+
+    Input (batch, height, width, channels), output (batch, rows, columns, filters). No padding.
+    For a monotone activation, max-pooling before bias and activation gives what pooling after them
+    gives, with a quarter of the activations to compute. The convolution is one matrix product of
+    `patches` and kernels, which inside a compiled loop is many times faster than a convolution
+    primitive (see the page on speed). Like every deep-learning library's, it does not flip its
+    kernels.
+
+    Parameters
+    ----------
+    filters : int, number of feature maps
+    kernel_size, strides : int, in pixels
+    pool : "max", "l2" (root of the sum of squares) or None
+    pool_size : int, in pixels; rows and columns left over at the edge are dropped
+    activation : any Keras activation
+    kernel_initializer, bias_initializer : any Keras initialiser; by default the chapter's:
+        kernels N(0, pool_size**2 / (filters * kernel_size**2)), biases N(0, 1). For ReLU networks of
+        your own, prefer "he_normal" and "zeros".
+
+    Raises
+    ------
+    ValueError for a size below 1, an unknown `pool`, or an input that is no stack of images or is
+        smaller than the window.
+
+    Source: the chapter, "Introducing convolutional networks" and its program's ConvPoolLayer.
+    """
+
+    def __init__(self, filters, kernel_size=5, strides=1, pool="max", pool_size=2,
+                 activation="sigmoid", kernel_initializer=None, bias_initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        _check("ConvPool", filters=filters, kernel_size=kernel_size, strides=strides,
+               pool_size=pool_size)
+        if pool not in ("max", "l2", None):
+            raise ValueError(f'ConvPool: pool must be "max", "l2" or None, not {pool!r}.')
+        self.filters, self.kernel_size, self.strides = filters, kernel_size, strides
+        self.pool, self.pool_size = pool, pool_size if pool else 1
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(
+            kernel_initializer or _chapter_kernels(scale=float(self.pool_size**2)))
+        self.bias_initializer = keras.initializers.get(bias_initializer or _chapter_biases())
+
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)
+        self.kernel = self.add_weight(
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
+            initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(
+            shape=(self.filters,), initializer=self.bias_initializer, name="bias")
+
+    def call(self, images):
+        kernel = ops.reshape(self.kernel, (-1, self.filters))
+        maps = ops.matmul(patches(images, self.kernel_size, self.strides), kernel)
+        return self.activation(self._pool(maps) + self.bias)
+
+    def _pool(self, maps):
+        if self.pool is None:
+            return maps
+        size = self.pool_size
+        rows, columns = (n // size for n in maps.shape[1:3])
+        cells = ops.reshape(maps[:, :rows * size, :columns * size],
+                            (-1, rows, size, columns, size, self.filters))
+        if self.pool == "max":
+            return ops.max(cells, axis=(2, 4))
+        return ops.sqrt(ops.sum(ops.square(cells), axis=(2, 4)) + 1e-12)  # finite slope at 0
+
+    def compute_output_shape(self, input_shape):
+        window = self.kernel_size + self.strides * (self.pool_size - 1)
+        if len(input_shape) != 4:
+            raise ValueError("ConvPool: the input must have the shape (batch, height, width, channels), "
+                             f"not {tuple(input_shape)}.")
+        if min(input_shape[1:3]) < window:
+            raise ValueError(f"ConvPool: kernel_size and pool_size need images of at least {window} x "
+                             f"{window} pixels, not {input_shape[1]} x {input_shape[2]}.")
+        rows, columns = (((n - self.kernel_size) // self.strides + 1) // self.pool_size
+                         for n in input_shape[1:3])
+        return (input_shape[0], rows, columns, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size,
+                "strides": self.strides, "pool": self.pool, "pool_size": self.pool_size,
+                **_serialized(self)}
+
+
+@keras.saving.register_keras_serializable("nets")
+class FullyConnected(keras.layers.Layer):
+    """A fully connected layer, with dropout on its inputs.
+
+    Input of any shape (batch, ...), flattened; output (batch, units). In training each input is
+    zeroed with probability `dropout` and the others are left as they are; otherwise every input is
+    multiplied by 1 - dropout. (`keras.layers.Dropout` scales in training instead. With plain gradient
+    descent the two learn at different rates; the page on dropout says how they relate.)
+
+    Parameters
+    ----------
+    units : int, number of neurons
+    activation : any Keras activation
+    dropout : float in [0, 1), the share of inputs to zero
+    kernel_initializer, bias_initializer : any Keras initialiser; by default the chapter's:
+        kernels N(0, 1 / units), biases N(0, 1). For ReLU networks of your own, prefer "he_normal"
+        and "zeros".
+
+    Raises
+    ------
+    ValueError for units below 1 or a rate outside [0, 1).
+
+    Source: the chapter's FullyConnectedLayer; Srivastava et al. 2014 for dropout.
+    """
+
+    def __init__(self, units, activation="sigmoid", dropout=0.0, kernel_initializer=None,
+                 bias_initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        _check(name, units=units)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"{name}: dropout must be at least 0 and below 1, not {dropout!r}.")
+        self.units, self.dropout = units, float(dropout)
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or _chapter_kernels())
+        self.bias_initializer = keras.initializers.get(bias_initializer or _chapter_biases())
+        self.seed_generator = keras.random.SeedGenerator() if dropout else None
+
+    def build(self, input_shape):
+        if len(input_shape) < 2 or None in input_shape[1:]:
+            raise ValueError(f"{type(self).__name__}: the input must have a known shape (batch, ...), "
+                             f"not {tuple(input_shape)}.")
+        inputs = 1
+        for n in input_shape[1:]:
+            inputs *= n
+        self.kernel = self.add_weight(
+            shape=(inputs, self.units), initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(
+            shape=(self.units,), initializer=self.bias_initializer, name="bias")
+
+    def call(self, inputs, training=False):
+        inputs = ops.reshape(inputs, (-1, self.kernel.shape[0]))
+        if self.dropout and training:
+            inputs = inputs * self.draw_mask(ops.shape(inputs), inputs.dtype)
+        elif self.dropout:
+            inputs = inputs * (1 - self.dropout)
+        return self.activation(ops.matmul(inputs, self.kernel) + self.bias)
+
+    def draw_mask(self, shape, dtype="float32"):
+        """A fresh array of ones and zeros, zero with probability `dropout`."""
+        return ops.cast(keras.random.uniform(shape, seed=self.seed_generator) >= self.dropout, dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "dropout": self.dropout,
+                **_serialized(self)}
+
+
+@keras.saving.register_keras_serializable("nets")
+class Softmax(FullyConnected):
+    """A fully connected output layer whose outputs are probabilities.
+
+    As `FullyConnected`, with the softmax activation; weights and biases start at zero.
+    """
+
+    def __init__(self, units, dropout=0.0, activation="softmax", kernel_initializer="zeros",
+                 bias_initializer="zeros", **kwargs):
+        super().__init__(units, activation, dropout, kernel_initializer, bias_initializer, **kwargs)
+
+
+def _serialized(layer):
+    return {"activation": keras.activations.serialize(layer.activation),
+            "kernel_initializer": keras.initializers.serialize(layer.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(layer.bias_initializer)}

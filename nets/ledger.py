@@ -1,0 +1,172 @@
+"""The ledger: one JSON file for each experiment, written only by a training run.
+
+`data/runs/<name>.json` holds the settings, their fingerprint, and what every run measured; test-set
+predictions (`<name>.predictions.npz`, one row a run) and, where a page shows them, the first run's
+weights (`<name>.weights.h5`) lie beside it.
+"""
+
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import tempfile
+
+import keras
+import numpy as np
+
+from nets.data import HOME
+
+MODES = ("full", "recorded", "quick")
+
+
+class MissingRecord(LookupError):
+    """The ledger has no record of these settings."""
+
+
+def mode():
+    """What `train` is to do: NETS_MODE, one of "full", "recorded" and "quick", or None if unset."""
+    value = os.environ.get("NETS_MODE") or None
+    if value not in (*MODES, None):
+        raise ValueError(f"NETS_MODE is {value!r}; set it to one of {', '.join(MODES)}, or unset it.")
+    return value
+
+
+def directory():
+    """The ledger's folder: data/runs of the repository, or of the current folder without one."""
+    return (HOME if HOME.exists() else pathlib.Path("data")) / "runs"
+
+
+def describe(network):
+    """A network as plain data, the same for equal networks: a list with a dict for each layer."""
+    def plain(value):
+        if isinstance(value, dict) and "class_name" in value and "config" in value:
+            return {value["class_name"]: plain(value["config"])}
+        if isinstance(value, dict):
+            return {key: plain(v) for key, v in value.items() if v is not None}
+        return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+    skip = ("name", "trainable", "dtype")
+    return [{type(layer).__name__:
+             {k: v for k, v in plain(layer.get_config()).items() if k not in skip}}
+            for layer in network.layers]
+
+
+def digest(part):
+    """Number of images of a `Digits` and the start of a SHA-256 sum of its images and labels."""
+    total = hashlib.sha256(np.ascontiguousarray(part.images))
+    total.update(np.ascontiguousarray(part.labels))
+    return [len(part.labels), total.hexdigest()[:16]]
+
+
+def fingerprint(settings):
+    """16 hexadecimal digits that differ whenever any setting does."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find(name, settings):
+    """The record of `name` with exactly these settings.
+
+    Raises
+    ------
+    MissingRecord, if there is none. The message names the settings that differ.
+    """
+    folder, wanted = directory(), fingerprint(settings)
+    others = []
+    for path in [folder / f"{name}.json", folder / f"{name}~{wanted[:8]}.json"]:
+        if path.exists():
+            record = json.loads(path.read_text())
+            if record["fingerprint"] == wanted:
+                return record
+            others.append(record)
+    retry = "set NETS_MODE=full (or unset it) to train it"
+    if not others:
+        raise MissingRecord(f"The ledger ({folder}) has no run named {name!r}: {retry}.")
+    differ = [key for key in settings if settings[key] != others[0]["settings"].get(key)]
+    raise MissingRecord(f"The ledger's run {name!r} was made with other settings "
+                        f"({', '.join(differ)} differ): restore them, or {retry}.")
+
+
+def path_of(name, settings, suffix=".json"):
+    """Where this experiment's file is or belongs.
+
+    That is `<name><suffix>`, unless a record with other settings already has this name: then
+    `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
+    """
+    plain, wanted = directory() / f"{name}.json", fingerprint(settings)
+    taken = plain.exists() and json.loads(plain.read_text())["fingerprint"] != wanted
+    return directory() / ((f"{name}~{wanted[:8]}" if taken else name) + suffix)
+
+
+def write(record):
+    """Write a record, a line for each run, whole or not at all."""
+    runs = ",\n".join("  " + json.dumps(run) for run in record["runs"])
+    head = json.dumps({**record, "runs": []}, indent=1)
+    text = head.replace('"runs": []', f'"runs": [\n{runs}\n ]') + "\n"
+    replace(path_of(record["name"], record["settings"]), lambda path: path.write_text(text))
+
+
+def replace(path, save):
+    """Let `save` write a file aside, then move it to `path`: there is never half a file there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.name)
+    os.close(handle)
+    try:
+        save(pathlib.Path(aside))
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    finally:
+        pathlib.Path(aside).unlink(missing_ok=True)
+
+
+def has_accelerator():
+    """Whether Keras' backend sees a GPU or TPU."""
+    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+@functools.cache
+def device():
+    """The hardware that trains, in words: "NVIDIA T4" or "AMD EPYC, 2 cores"."""
+    if not has_accelerator():
+        name = platform.processor() or platform.machine()
+        cpuinfo = pathlib.Path("/proc/cpuinfo")
+        if cpuinfo.exists():
+            name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines()
+                         if line.startswith("model name")), name)
+        return f"{name}, {cores()} cores"
+    if keras.backend.backend() == "jax":
+        import jax
+        return jax.devices()[0].device_kind
+    import tensorflow as tf
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("device_name", "GPU")
+
+
+def cores():
+    """Number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def provenance():
+    """Device, backend, versions, commit and time of a run that ends now."""
+    git = functools.partial(subprocess.run, cwd=HOME.parent, capture_output=True, text=True)
+    try:
+        commit = git(["git", "rev-parse", "HEAD"]).stdout.strip() or None
+        if commit and git(["git", "status", "--porcelain", "nets"]).stdout.strip():
+            commit += " (with uncommitted changes)"
+    except OSError:
+        commit = None
+    backend = keras.backend.backend()
+    return {
+        "device": device(), "backend": backend, "commit": commit,
+        "versions": {"python": platform.python_version(),
+                     **{package: importlib.metadata.version(package)
+                        for package in ("keras", backend, "numpy")}},
+        "finished": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
