@@ -8,7 +8,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+# Data and ledger: `data` of the repository, or of the current folder where there is only the package.
 HOME = pathlib.Path(__file__).resolve().parent.parent / "data"
+if not (HOME / "mnist").is_dir():
+    HOME = pathlib.Path("data")
 
 # SHA-256 of the uncompressed idx files, and the shape of the array in each.
 FILES = {
@@ -52,9 +55,9 @@ def load_mnist(directory=None):
     Parameters
     ----------
     directory : path, optional
-        Where the four gzipped idx files are; `data/mnist` of this repository by default. If the
-        default folder does not exist (`nets` installed without the repository), they come through
-        `keras.datasets.mnist`. Either way the contents must match the known SHA-256 sums.
+        Where the four gzipped idx files are; `data/mnist` of this repository by default. Without
+        that folder (`nets` installed alone), they come through `keras.datasets.mnist`. Either way
+        the contents must match the known SHA-256 sums.
 
     Returns
     -------

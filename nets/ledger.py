@@ -37,8 +37,8 @@ def mode():
 
 
 def directory():
-    """The ledger's folder: data/runs of the repository, or of the current folder without one."""
-    return (HOME if HOME.exists() else pathlib.Path("data")) / "runs"
+    """The ledger's folder."""
+    return HOME / "runs"
 
 
 def describe(network):
@@ -102,27 +102,61 @@ def path_of(name, settings, suffix=".json"):
     return directory() / ((f"{name}~{wanted[:8]}" if taken else name) + suffix)
 
 
-def write(record):
-    """Write a record, a line for each run, whole or not at all."""
-    runs = ",\n".join("  " + json.dumps(run) for run in record["runs"])
-    head = json.dumps({**record, "runs": []}, indent=1)
-    text = head.replace('"runs": []', f'"runs": [\n{runs}\n ]') + "\n"
-    replace(path_of(record["name"], record["settings"]), lambda path: path.write_text(text))
+def add(name, settings, run, predictions):
+    """Add a finished run and its test-set predictions to the record of these settings, or start one."""
+    runs, all_predictions = runs_of(name, settings)
+    runs[run["seed"]], all_predictions[run["seed"]] = run, predictions
+    path = path_of(name, settings)
+    save_arrays(path_of(name, settings, ".predictions.npz"),
+                {str(seed): np.asarray(p, np.uint8) for seed, p in sorted(all_predictions.items())})
+    head = json.dumps({"name": name, "fingerprint": fingerprint(settings), "settings": settings,
+                       "runs": []}, indent=1)
+    lines = ",\n".join("  " + json.dumps(runs[seed]) for seed in sorted(runs))  # a line a run
+    text = head.replace('"runs": []', f'"runs": [\n{lines}\n ]') + "\n"
+    replace(path, lambda aside: aside.write_text(text))
+
+
+def runs_of(name, settings):
+    """Runs and test-set predictions of a record, two dicts by seed; empty without a record."""
+    try:
+        record = find(name, settings)
+    except MissingRecord:
+        return {}, {}
+    predictions = load_arrays(path_of(name, settings, ".predictions.npz"))
+    return ({run["seed"]: run for run in record["runs"]},
+            {int(seed): array.astype(int) for seed, array in predictions.items()})
+
+
+def load_weights(path, network):
+    """Give the network the weights stored at `path`."""
+    if not path.exists():
+        raise MissingRecord(f"{path} is missing: set NETS_MODE=full to train the network again.")
+    network.load_weights(path)
+
+
+def save_arrays(path, arrays):
+    """Write a dict of arrays as an .npz file, whole or not at all."""
+    def save(aside):
+        with open(aside, "wb") as file:
+            np.savez_compressed(file, **arrays)
+    replace(path, save)
+
+
+def load_arrays(path):
+    """The dict of arrays in an .npz file."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def replace(path, save):
     """Let `save` write a file aside, then move it to `path`: there is never half a file there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.name)
-    os.close(handle)
-    try:
-        save(pathlib.Path(aside))
-        with open(aside, "rb") as file:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".aside-") as folder:
+        aside = pathlib.Path(folder) / path.name
+        save(aside)
+        with open(aside, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
         os.replace(aside, path)
-    finally:
-        pathlib.Path(aside).unlink(missing_ok=True)
 
 
 def has_accelerator():
@@ -155,10 +189,10 @@ def cores():
 
 def provenance():
     """Device, backend, versions, commit and time of a run that ends now."""
-    git = functools.partial(subprocess.run, cwd=HOME.parent, capture_output=True, text=True)
+    git = functools.partial(subprocess.run, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
     try:
         commit = git(["git", "rev-parse", "HEAD"]).stdout.strip() or None
-        if commit and git(["git", "status", "--porcelain", "nets"]).stdout.strip():
+        if commit and git(["git", "status", "--porcelain", "."]).stdout.strip():
             commit += " (with uncommitted changes)"
     except OSError:
         commit = None
@@ -168,5 +202,5 @@ def provenance():
         "versions": {"python": platform.python_version(),
                      **{package: importlib.metadata.version(package)
                         for package in ("keras", backend, "numpy")}},
-        "finished": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "finished": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -1,10 +1,8 @@
 """Training by mini-batch gradient descent: one compiled call an epoch, several runs at once."""
 
 import concurrent.futures
-import functools
 import os
 import pathlib
-import sys
 import threading
 import time
 
@@ -14,68 +12,10 @@ from keras import ops
 
 from nets import ledger
 from nets.data import MNIST, Digits
+from nets.progress import Progress
+from nets.result import Result, duration
 
 CLASSIFY = 500  # images classified at once
-
-
-class Result:
-    """What `train` measured.
-
-    name : str or None
-    settings : dict, everything that decides the outcome
-    runs : list of dicts, one a run: `seed`; `loss`, `validation_accuracy` and `test_accuracy` with a
-        value an epoch, accuracies as fractions; `seconds` and the number of runs trained `together`;
-        and where it ran: `device`, `backend`, `versions`, `commit`, `finished`
-    predictions : int array (runs, test images), each run's answers on the test set after its last epoch
-    wanted : int, the number of runs asked for; `runs` is shorter where the ledger holds fewer
-    """
-
-    def __init__(self, name, settings, runs, predictions, wanted):
-        self.name, self.settings, self.runs = name, settings, runs
-        self.predictions, self.wanted = predictions, wanted
-
-    def best_epoch(self, run):
-        """Index of the epoch with the best validation accuracy; of equals the last."""
-        values = run["validation_accuracy"]
-        return max(range(len(values)), key=lambda epoch: (values[epoch], epoch))
-
-    @property
-    def test_accuracies(self):
-        """Each run's test accuracy at its best validation epoch, an array of fractions."""
-        return np.array([run["test_accuracy"][self.best_epoch(run)] for run in self.runs])
-
-    @property
-    def best_run(self):
-        """Index of the run with the best validation accuracy: the chapter reports this one."""
-        return max(range(len(self.runs)), key=lambda r: max(self.runs[r]["validation_accuracy"]))
-
-    @property
-    def test_accuracy(self):
-        """The chapter's figure: test accuracy of the best run at its best validation epoch."""
-        return float(self.test_accuracies[self.best_run])
-
-    def plot(self, **options):
-        """Draw accuracy against epochs; the options are those of `nets.plots.accuracy`."""
-        from nets import plots
-        plots.accuracy(self, **options)
-
-    def __str__(self):
-        count = f"{len(self.runs)} run" + "s" * (len(self.runs) > 1)
-        if len(self.runs) < self.wanted:
-            count += f" of the {self.wanted} planned"
-        lines = [f"{self.name or 'network'}: {count}", "run  validation  test     epoch  time"]
-        for i, run in enumerate(self.runs):
-            epoch = self.best_epoch(run)
-            lines.append(f"{run['seed']:3}  {run['validation_accuracy'][epoch]:8.2%}    "
-                         f"{run['test_accuracy'][epoch]:.2%}  {epoch + 1:5}  "
-                         f"{duration(run['seconds'])}" + "  <- best" * (i == self.best_run))
-        accuracies = self.test_accuracies
-        if len(accuracies) > 1:
-            lines.append(f"test accuracy {accuracies.mean():.2%} ± {100 * accuracies.std(ddof=1):.2f} "
-                         f"(mean and standard deviation); best run {self.test_accuracy:.2%}")
-        for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
-            lines.append(where)
-        return "\n".join(lines)
 
 
 def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs=1, seed=0,
@@ -140,8 +80,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     if min(rates) <= 0:
         raise ValueError(f"learning_rate must be positive, and is {min(rates)}.")
 
-    chosen = ledger.mode()
-    if chosen == "quick":
+    mode = ledger.mode()
+    if mode == "quick":
         data = MNIST(*(Digits(part.images[:1000], part.labels[:1000]) for part in data))
         epochs, rates, runs, name = 1, rates[:1], min(runs, 2), None
     if not network.built:
@@ -153,46 +93,32 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     }
     if early_stopping:
         settings["early_stopping"] = early_stopping
-    record = {"name": name, "fingerprint": ledger.fingerprint(settings), "settings": settings,
-              "runs": []}
-    stored = {}
-    try:
-        record = ledger.find(name, settings)
-        stored = _load_predictions(name, settings)
-    except ledger.MissingRecord:
-        if chosen == "recorded":
-            raise
-    known = {run["seed"]: run for run in record["runs"]}
+
+    if mode == "recorded":
+        ledger.find(name, settings)  # or the error that says what to do
+    known, predictions = ledger.runs_of(name, settings) if name else ({}, {})
+    weights_path = ledger.path_of(name, settings, ".weights.h5") if name and keep_weights else None
     seeds = range(seed, seed + runs)
     missing = [s for s in seeds if s not in known]
-    if chosen == "recorded" or (chosen is None and known and not ledger.has_accelerator()):
+    if weights_path and not weights_path.exists() and seed not in missing:
+        missing.insert(0, seed)
+    if mode == "recorded" or (mode is None and known and not ledger.has_accelerator()):
         missing = []
+    if weights_path and seed not in missing:
+        ledger.load_weights(weights_path, network)
 
-    finals = {}
-    if missing:
-        lock = threading.Lock()
-
-        def finish(run, weights, predictions):
-            with lock:
-                finals[run["seed"]], stored[run["seed"]] = weights, predictions
-                known[run["seed"]] = run
-                if name is None:
-                    return
-                if keep_weights and run["seed"] == seed:
-                    _assign(network, weights)
-                    ledger.replace(ledger.path_of(name, settings, ".weights.h5"), network.save_weights)
-                _save_predictions(name, settings, stored)
-                ledger.write({**record, "runs": [known[s] for s in sorted(known)]})
-
-        _train_all(network, data, rates, mini_batch_size, float(l2), early_stopping, missing,
-                   f"{name}-{record['fingerprint']}" if name else None, finish,
-                   announce=chosen is None)
-    if seed in finals:
-        _assign(network, finals[seed])
-    elif keep_weights and name:
-        network.load_weights(ledger.path_of(name, settings, ".weights.h5"))
+    for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, early_stopping,
+                                             missing, name and f"{name}-{ledger.fingerprint(settings)}",
+                                             announce=mode is None):
+        known[run["seed"]], predictions[run["seed"]] = run, answers
+        if run["seed"] == seed:
+            _assign(network, weights)
+            if weights_path:
+                ledger.replace(weights_path, network.save_weights)
+        if name:
+            ledger.add(name, settings, run, answers)
     done = [s for s in seeds if s in known]
-    return Result(name, settings, [known[s] for s in done], np.array([stored[s] for s in done]), runs)
+    return Result(name, settings, [known[s] for s in done], np.array([predictions[s] for s in done]), runs)
 
 
 def evaluate(network, images, labels):
@@ -254,7 +180,7 @@ def compile_training(network, l2_per_batch, several):
 
         (_, (loss, state)), gradients = _value_and_gradient(loss_of, weights)
         weights = [w - learning_rate * (g + d * w) if d else w - learning_rate * g
-                   for w, g, d in zip(weights, gradients, decay)]
+                   for w, g, d in zip(weights, gradients, decay, strict=True)]
         return weights, list(state), loss
 
     def answers(weights, state, images):
@@ -312,75 +238,72 @@ def mini_batches(images, mini_batch_size, seed, epoch):
     return order[:batches * mini_batch_size].reshape(batches, mini_batch_size)
 
 
-def _train_all(network, data, rates, mini_batch_size, l2, early_stopping, seeds, checkpoint, finish,
-               announce):
-    """Train the runs with these seeds and call `finish(run, weights, predictions)` after each."""
-    several = len(seeds) > 1 and ledger.has_accelerator()
+def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds, checkpoint, announce):
+    """Train the runs with these seeds; yields (run, test predictions, weights) as each is finished."""
+    if not seeds:
+        return
+    several = len(seeds) > 1 and not early_stopping and ledger.has_accelerator()
     groups = [list(seeds)] if several else [[seed] for seed in seeds]
-    images = len(data.train.labels)
-    program = compile_training(network, l2 / (images // mini_batch_size), several)
-    train_images, train_labels = (ops.convert_to_tensor(array) for array in data.train)
-    chunks = [ops.convert_to_tensor(_in_chunks(part.images)) for part in (data.validation, data.test)]
-    starts = {seed: starting_point(network, seed) for seed in seeds}
     workers = 1 if several else min(len(groups), ledger.cores())
+    images = len(data.train.labels)
+    batches = images // mini_batch_size
+    run_epoch, classify = compile_training(network, l2 / batches, several)
+    train_images, train_labels = (ops.convert_to_tensor(array) for array in data.train)
+    chunks = {part: ops.convert_to_tensor(_in_chunks(getattr(data, part).images))
+              for part in ("validation", "test")}
+    starts = {seed: starting_point(network, seed) for seed in seeds}
     stop = threading.Event()
 
-    def epoch(weights, state, group, number, steps=None):
+    def one_epoch(weights, state, group, number, steps=batches):
         order = [mini_batches(images, mini_batch_size, seed, number) for seed in group]
         order = np.stack(order, axis=1) if several else order[0]
-        return program[0](weights, state, train_images, train_labels, ops.convert_to_tensor(order),
-                          ops.convert_to_tensor(steps or len(order), "int32"),
-                          ops.convert_to_tensor(rates[number], "float32"))
+        weights, state, loss = run_epoch(
+            weights, state, train_images, train_labels, ops.convert_to_tensor(order),
+            ops.convert_to_tensor(steps, "int32"), ops.convert_to_tensor(rates[number], "float32"))
+        return weights, state, np.reshape(loss, -1) / steps
+
+    def predict(weights, state, part):
+        answers = np.reshape(classify(weights, state, chunks[part]), (-1, chunks[part].shape[0] * CLASSIFY))
+        return answers[:, :len(getattr(data, part).labels)]
 
     def train_group(group):
-        path = _checkpoint_path(checkpoint, group)
-        weights, state, history = _load_checkpoint(path, group, [starts[seed] for seed in group], several)
-        finished = set()
-        for number in range(len(rates)):
-            open_runs = [seed for seed in group if seed not in finished]
-            if not open_runs or stop.is_set():
-                break
-            if number >= len(history["seconds"]):
-                began = time.perf_counter()
-                weights, state, loss = epoch(weights, state, group, number)
-                loss = np.reshape(loss, -1) / (images // mini_batch_size)
-                for seed, value in zip(group, loss):
-                    if not np.isfinite(value):
-                        raise FloatingPointError(
-                            f"Run {seed} diverged in epoch {number + 1}: its loss is {value}. The "
-                            f"learning_rate, {rates[number]:g}, is too large here; try a third of it.")
-                digits = [np.reshape(program[1](weights, state, c), (len(group), -1)) for c in chunks]
-                history["loss"].append(loss)
-                for key, answers, part in zip(("validation_accuracy", "test_accuracy"), digits, data[1:]):
-                    history[key].append((answers[:, :len(part.labels)] == part.labels).mean(axis=1))
-                history["seconds"].append(time.perf_counter() - began)
-                if path:
-                    _save_checkpoint(path, weights, state, history)
-                progress.update(group, number + 1, history)
-            for i, seed in enumerate(group):
-                so_far = [values[i] for values in history["validation_accuracy"][:number + 1]]
-                since = number - int(np.argmax(so_far))
-                if seed not in finished and (number + 1 == len(rates) or
-                                             (early_stopping and since >= early_stopping)):
-                    finished.add(seed)
-                    digits = np.reshape(program[1](weights, state, chunks[1]), (len(group), -1))
-                    run = {"seed": seed}
-                    for key in ("loss", "validation_accuracy", "test_accuracy"):
-                        run[key] = [round(float(v[i]), 6) for v in history[key][:number + 1]]
-                    run["seconds"] = round(sum(history["seconds"][:number + 1]), 1)
-                    run["together"] = len(group) if several else workers
-                    one = [np.asarray(w)[i] if several else np.asarray(w) for w in weights + state]
-                    finish({**run, **ledger.provenance()}, one, digits[i, :len(data.test.labels)])
-        if path and not stop.is_set():
-            path.unlink(missing_ok=True)
+        path = checkpoint and _checkpoint_path(checkpoint, group)
+        weights, state, history = _begin([starts[seed] for seed in group], several, path)
+        while len(history["loss"]) < len(rates) and not _stalled(history, early_stopping):
+            if stop.is_set():
+                return [], None
+            number, began = len(history["loss"]), time.perf_counter()
+            weights, state, loss = one_epoch(weights, state, group, number)
+            if not np.isfinite(loss).all():
+                raise FloatingPointError(
+                    f"Run {group[int(np.argmin(np.isfinite(loss)))]} diverged in epoch {number + 1}: its "
+                    f"loss is not finite. The learning_rate, {rates[number]:g}, is too large for this "
+                    "network; try a third of it.")
+            history["loss"].append(loss)
+            for part in chunks:
+                right = predict(weights, state, part) == getattr(data, part).labels
+                history[f"{part}_accuracy"].append(right.mean(axis=1))
+            history["seconds"].append(time.perf_counter() - began)
+            if path:
+                _save_checkpoint(path, weights, state, history)
+            progress.update(group, number + 1, history)
+        answers = predict(weights, state, "test")
+        finished = []
+        for i, seed in enumerate(group):
+            run = {"seed": seed}
+            for key in ("loss", "validation_accuracy", "test_accuracy"):
+                run[key] = [round(float(values[i]), 6) for values in history[key]]
+            run["seconds"] = round(float(sum(history["seconds"])), 1)
+            run["together"] = len(group) if several else workers
+            one = [np.asarray(value)[i] if several else np.asarray(value) for value in weights + state]
+            finished.append(({**run, **ledger.provenance()}, answers[i], one))
+        return finished, path
 
-    weights, state, _ = _load_checkpoint(None, groups[0], [starts[s] for s in groups[0]], several)
-    probes = min(100, images // mini_batch_size)
-    np.asarray(epoch(weights, state, groups[0], 0, steps=1)[2])  # compiles
-    began = time.perf_counter()
-    np.asarray(epoch(weights, state, groups[0], 0, steps=probes)[2])
-    seconds = (time.perf_counter() - began) / probes * (images // mini_batch_size)
-    progress = Progress(len(groups), workers, len(rates), seconds)
+    weights, state, _ = _begin([starts[seed] for seed in groups[0]], several)
+    one_epoch(weights, state, groups[0], 0, steps=1)  # compiles
+    probes, began = min(100, batches), time.perf_counter()
+    one_epoch(weights, state, groups[0], 0, steps=probes)
+    progress = Progress(len(groups), workers, len(rates), (time.perf_counter() - began) / probes * batches)
     if announce:
         print(f"Training {len(seeds)} run{'s' * (len(seeds) > 1)} of {len(rates)} epochs on "
               f"{ledger.device()}: about {duration(progress.time_left())}.", flush=True)
@@ -388,12 +311,20 @@ def _train_all(network, data, rates, mini_batch_size, l2, early_stopping, seeds,
         futures = [pool.submit(train_group, group) for group in groups]
         try:
             for future in concurrent.futures.as_completed(futures):
-                future.result()
-        finally:  # an error or Ctrl-C in one run: let the others stop after their epoch
+                finished, path = future.result()
+                yield from finished
+                if path:  # its runs are in the ledger now
+                    path.unlink(missing_ok=True)
+        finally:  # after an error or Ctrl-C the other runs stop at the end of their epoch
             stop.set()
             for future in futures:
                 future.cancel()
             progress.clear()
+
+
+def _stalled(history, early_stopping):
+    values = history["validation_accuracy"]
+    return bool(early_stopping) and len(values) - 1 - int(np.argmax(values or [0])) >= early_stopping
 
 
 def _in_chunks(images):
@@ -404,106 +335,37 @@ def _in_chunks(images):
 
 
 def _assign(network, values):
-    for variable, value in zip(network.trainable_variables + network.non_trainable_variables, values):
+    for variable, value in zip(network.trainable_variables + network.non_trainable_variables, values,
+                               strict=True):
         variable.assign(value)
 
 
-# ---- what is kept on disk ----
-
-
-def _save_predictions(name, settings, stored):
-    def save(path):
-        with open(path, "wb") as file:
-            np.savez_compressed(file, **{str(s): np.asarray(d, np.uint8) for s, d in stored.items()})
-    ledger.replace(ledger.path_of(name, settings, ".predictions.npz"), save)
-
-
-def _load_predictions(name, settings):
-    with np.load(ledger.path_of(name, settings, ".predictions.npz"), allow_pickle=False) as arrays:
-        return {int(seed): arrays[seed].astype(int) for seed in arrays.files}
-
-
-def _checkpoint_path(checkpoint, group):
-    """Checkpoints lie in NETS_CHECKPOINTS, by default beside the ledger; on Colab, name a Drive folder."""
-    if checkpoint is None:
-        return None
-    folder = pathlib.Path(os.environ.get("NETS_CHECKPOINTS") or ledger.directory().parent / "checkpoints")
-    return folder / f"{checkpoint}-{keras.backend.backend()}-{'-'.join(map(str, group))}.npz"
-
+# ---- checkpoints ----
 
 HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
 
 
+def _checkpoint_path(checkpoint, group):
+    """A file in NETS_CHECKPOINTS (on Colab, name a folder of your Drive) or beside the ledger."""
+    folder = os.environ.get("NETS_CHECKPOINTS") or ledger.directory().parent / "checkpoints"
+    seeds = "-".join(map(str, group))
+    return pathlib.Path(folder) / f"{checkpoint}-{keras.backend.backend()}-{seeds}.npz"
+
+
 def _save_checkpoint(path, weights, state, history):
-    arrays = {f"variable{i}": np.asarray(value) for i, value in enumerate(weights + state)}
-    def save(aside):
-        with open(aside, "wb") as file:
-            np.savez(file, **arrays, **{key: np.array(history[key]) for key in HISTORY})
-    ledger.replace(path, save)
+    variables = {f"variable{i}": np.asarray(value) for i, value in enumerate(weights + state)}
+    ledger.save_arrays(path, {**variables, **{key: np.array(history[key]) for key in HISTORY}})
 
 
-def _load_checkpoint(path, group, starts, several):
-    """(weights, state, history) from the checkpoint or, without one, from the starting points."""
+def _begin(starts, several, path=None):
+    """(weights, state, history) of a group of runs: from its checkpoint or else from the start."""
     weights, state = ([np.stack(values) if several else values[0] for values in zip(*parts)]
                       for parts in zip(*starts))
     history = {key: [] for key in HISTORY}
     if path and path.exists():
-        with np.load(path, allow_pickle=False) as arrays:
-            values = [arrays[f"variable{i}"] for i in range(len(weights) + len(state))]
-            weights, state = values[:len(weights)], values[len(weights):]
-            history = {key: list(arrays[key]) for key in HISTORY}
+        arrays = ledger.load_arrays(path)
+        variables = [arrays[f"variable{i}"] for i in range(len(weights) + len(state))]
+        weights, state = variables[:len(weights)], variables[len(weights):]
+        history = {key: list(arrays[key]) for key in HISTORY}
     return ([ops.convert_to_tensor(value) for value in weights],
             [ops.convert_to_tensor(value) for value in state], history)
-
-
-# ---- what the reader sees meanwhile ----
-
-
-def duration(seconds):
-    """Seconds in words: "41 s", "8 min 2 s", "1 h 20 min"."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-
-
-class Progress:
-    """One line that updates; quiet under CI and where nobody watches."""
-
-    def __init__(self, groups, workers, epochs, seconds_per_epoch):
-        self.groups, self.workers, self.epochs = groups, workers, epochs
-        self.seconds, self.done, self.handle = seconds_per_epoch, {}, None
-        self.in_notebook = "ipykernel" in sys.modules
-        self.watched = not os.environ.get("CI") and (self.in_notebook or sys.stderr.isatty())
-        self.lock = threading.Lock()
-
-    def time_left(self):
-        epochs = self.groups * self.epochs - sum(self.done.values())
-        return epochs * self.seconds / self.workers
-
-    def update(self, group, epoch, history):
-        with self.lock:
-            self.done[group[0]] = epoch
-            self.seconds = history["seconds"][-1]
-            self._show(f"epoch {epoch}/{self.epochs} of run{'s' * (len(group) > 1)} "
-                       f"{', '.join(map(str, group))} · loss {np.mean(history['loss'][-1]):.4f} · "
-                       f"validation {np.mean(history['validation_accuracy'][-1]):.2%} · "
-                       f"{duration(self.time_left())} left")
-
-    def clear(self):
-        if self.handle or not self.in_notebook:
-            self._show("")
-
-    def _show(self, text):
-        if not self.watched:
-            return
-        if not self.in_notebook:
-            print("\r\033[K" + text, end="", file=sys.stderr, flush=True)
-        else:
-            from IPython.display import Markdown, display
-            if self.handle is None:
-                self.handle = display(Markdown(text), display_id=True)
-            else:
-                self.handle.update(Markdown(text))

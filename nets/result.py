@@ -1,0 +1,78 @@
+"""What a training measured, and how it is shown."""
+
+import numpy as np
+
+
+class Result:
+    """What `train` measured.
+
+    name : str or None
+    settings : dict, everything that decides the outcome
+    runs : list of dicts, one a run: `seed`; `loss`, `validation_accuracy` and `test_accuracy` with a
+        value an epoch, accuracies as fractions; `seconds` and the number of runs trained `together`;
+        and where it ran: `device`, `backend`, `versions`, `commit`, `finished`
+    predictions : int array (runs, test images), each run's answers on the test set after its last epoch
+    wanted : int, the number of runs asked for; `runs` is shorter where the ledger holds fewer
+    """
+
+    def __init__(self, name, settings, runs, predictions, wanted):
+        self.name, self.settings, self.runs = name, settings, runs
+        self.predictions, self.wanted = predictions, wanted
+
+    def best_epoch(self, run):
+        """Index of the epoch with the best validation accuracy; of equals the last."""
+        values = run["validation_accuracy"]
+        return max(range(len(values)), key=lambda epoch: (values[epoch], epoch))
+
+    @property
+    def test_accuracies(self):
+        """Each run's test accuracy at its best validation epoch, an array of fractions."""
+        return np.array([run["test_accuracy"][self.best_epoch(run)] for run in self.runs])
+
+    @property
+    def best_run(self):
+        """Index of the run with the best validation accuracy: the chapter reports this one."""
+        return max(range(len(self.runs)), key=lambda r: max(self.runs[r]["validation_accuracy"]))
+
+    @property
+    def test_accuracy(self):
+        """The chapter's figure: test accuracy of the best run at its best validation epoch."""
+        return float(self.test_accuracies[self.best_run])
+
+    def plot(self, **options):
+        """Draw accuracy against epochs; the options are those of `nets.plots.accuracy`."""
+        from nets import plots
+        plots.accuracy(self, **options)
+
+    def __str__(self):
+        count = f"{len(self.runs)} run" + "s" * (len(self.runs) > 1)
+        if len(self.runs) < self.wanted:
+            count += f" of the {self.wanted} planned"
+        lines = [f"{self.name or 'network'}: {count}", "run  validation     test  epoch  time"]
+        for i, run in enumerate(self.runs):
+            epoch = self.best_epoch(run)
+            lines.append(f"{run['seed']:3}  {percent(run['validation_accuracy'][epoch]):>10}  "
+                         f"{percent(run['test_accuracy'][epoch])}  {epoch + 1:5}  "
+                         f"{duration(run['seconds'])}" + "  <- best" * (i == self.best_run))
+        accuracies = self.test_accuracies
+        if len(accuracies) > 1:
+            lines.append(f"test accuracy {100 * accuracies.mean():.2f} ± {100 * accuracies.std(ddof=1):.2f} % "
+                         f"(mean ± standard deviation), best run {percent(self.test_accuracy)}")
+        for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
+            lines.append(where)
+        return "\n".join(lines)
+
+
+def percent(fraction):
+    """A fraction in percent, two decimals: "98.78 %"."""
+    return f"{100 * fraction:.2f} %"
+
+
+def duration(seconds):
+    """Seconds in words: "41 s", "8 min 2 s", "1 h 20 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
