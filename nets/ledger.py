@@ -25,7 +25,7 @@ MODES = ("full", "recorded", "quick")
 
 
 class MissingRecord(LookupError):
-    """The ledger has no record of these settings."""
+    """The ledger holds something else than what is asked for."""
 
 
 def mode():
@@ -69,26 +69,26 @@ def fingerprint(settings):
 
 
 def find(name, settings):
-    """The record of `name` with exactly these settings.
+    """The record of `name` with exactly these settings, or None if nothing has this name.
 
     Raises
     ------
-    MissingRecord, if there is none. The message names the settings that differ.
+    MissingRecord, if the name stands for other settings only. The message names those that differ.
     """
     folder, wanted = directory(), fingerprint(settings)
-    others = []
+    other = None
     for path in [folder / f"{name}.json", folder / f"{name}~{wanted[:8]}.json"]:
         if path.exists():
             record = json.loads(path.read_text())
             if record["fingerprint"] == wanted:
                 return record
-            others.append(record)
-    retry = "set NETS_MODE=full (or unset it) to train it"
-    if not others:
-        raise MissingRecord(f"The ledger ({folder}) has no run named {name!r}: {retry}.")
-    differ = [key for key in settings if settings[key] != others[0]["settings"].get(key)]
-    raise MissingRecord(f"The ledger's run {name!r} was made with other settings "
-                        f"({', '.join(differ)} differ): restore them, or {retry}.")
+            other = record
+    if other:
+        differ = [key for key in settings if settings[key] != other["settings"].get(key)]
+        raise MissingRecord(f"The ledger's run {name!r} was made with other settings "
+                            f"({', '.join(differ)} differ): restore them, or set NETS_MODE=full to "
+                            "train with these.")
+    return None
 
 
 def path_of(name, settings, suffix=".json"):
@@ -121,6 +121,8 @@ def runs_of(name, settings):
     try:
         record = find(name, settings)
     except MissingRecord:
+        record = None
+    if record is None:
         return {}, {}
     predictions = load_arrays(path_of(name, settings, ".predictions.npz"))
     return ({run["seed"]: run for run in record["runs"]},

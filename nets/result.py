@@ -12,7 +12,7 @@ class Result:
         value an epoch, accuracies as fractions; `seconds` and the number of runs trained `together`;
         and where it ran: `device`, `backend`, `versions`, `commit`, `finished`
     predictions : int array (runs, test images), each run's answers on the test set after its last epoch
-    wanted : int, the number of runs asked for; `runs` is shorter where the ledger holds fewer
+    wanted : int, the number of runs asked for; `runs` is shorter, or empty, where the ledger holds fewer
     """
 
     def __init__(self, name, settings, runs, predictions, wanted):
@@ -45,6 +45,9 @@ class Result:
         plots.accuracy(self, **options)
 
     def __str__(self):
+        if not self.runs:
+            return (f"{self.name}: not run yet at full scale. With NETS_MODE=full this call trains "
+                    f"{self.wanted} run{'s' * (self.wanted > 1)} and records them.")
         count = f"{len(self.runs)} run" + "s" * (len(self.runs) > 1)
         if len(self.runs) < self.wanted:
             count += f" of the {self.wanted} planned"
@@ -61,6 +64,23 @@ class Result:
         for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
             lines.append(where)
         return "\n".join(lines)
+
+
+def compare(results, claimed):
+    """Print the chapter's test accuracies beside ours.
+
+    results : list of Result; claimed : list of the chapter's figures, fractions, None where it has none
+    """
+    width = max(len(result.name) for result in results)
+    print(f"{'':{width}}  chapter  best run  mean ± sd, %   runs")
+    for result, claim in zip(results, claimed):
+        chapter, values = f"{100 * claim:.2f}" if claim else "–", 100 * result.test_accuracies
+        if not result.runs:
+            print(f"{result.name:{width}}  {chapter:>7}  not run yet")
+            continue
+        spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+        print(f"{result.name:{width}}  {chapter:>7}  {100 * result.test_accuracy:8.2f}  "
+              f"{f'{values.mean():.2f}{spread}':14} {len(values)}")
 
 
 def percent(fraction):

@@ -33,7 +33,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
 
     - "full": runs missing from the ledger are trained, then recorded there (if `name` is given).
       Every epoch is checkpointed, and the same call resumes after an interruption, bit for bit.
-    - "recorded": nothing is trained; the ledger answers.
+    - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
+      ledger has nothing by this name.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
     - unset: "full" where there is a GPU or TPU; else "recorded" if the ledger knows these settings,
       else "full", with the estimated time said first.
@@ -60,7 +61,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     ------
     ValueError, for arguments that make no sense, or under a backend other than TensorFlow and JAX
     FloatingPointError, if a run diverges
-    ledger.MissingRecord, in "recorded" mode, if the ledger has no run with these settings
+    ledger.MissingRecord, in "recorded" mode, if this name stands for other settings in the ledger
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
@@ -95,7 +96,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
         settings["early_stopping"] = early_stopping
 
     if mode == "recorded":
-        ledger.find(name, settings)  # or the error that says what to do
+        ledger.find(name, settings)  # or the error that names the settings that differ
     known, predictions = ledger.runs_of(name, settings) if name else ({}, {})
     weights_path = ledger.path_of(name, settings, ".weights.h5") if name and keep_weights else None
     seeds = range(seed, seed + runs)
@@ -104,7 +105,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
         missing.insert(0, seed)
     if mode == "recorded" or (mode is None and known and not ledger.has_accelerator()):
         missing = []
-    if weights_path and seed not in missing:
+    if weights_path and seed in known and seed not in missing:
         ledger.load_weights(weights_path, network)
 
     for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, early_stopping,
