@@ -2,9 +2,10 @@
 
 from nets.augment import expand
 from nets.data import MNIST, Digits, load_mnist
+from nets.ensemble import vote
 from nets.layers import ConvPool, FullyConnected, Softmax
 from nets.result import compare
 from nets.training import evaluate, train
 
 __all__ = ["MNIST", "ConvPool", "Digits", "FullyConnected", "Softmax", "compare", "evaluate", "expand",
-           "load_mnist", "train"]
+           "load_mnist", "train", "vote"]

@@ -46,7 +46,7 @@ class Result:
 
     def __str__(self):
         if not self.runs:
-            return (f"{self.name}: not run yet at full scale. With NETS_MODE=full this call trains "
+            return (f"{self.name or 'network'}: not run yet at full scale. With NETS_MODE=full this call trains "
                     f"{self.wanted} run{'s' * (self.wanted > 1)} and records them.")
         count = f"{len(self.runs)} run" + "s" * (len(self.runs) > 1)
         if len(self.runs) < self.wanted:

@@ -65,15 +65,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
-    if keras.backend.backend() not in ("tensorflow", "jax"):
-        raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
-                         f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
-    for argument, value in {"epochs": epochs, "mini_batch_size": mini_batch_size, "runs": runs}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{argument} must be a whole number of at least 1, not {value!r}.")
-    if mini_batch_size > len(data.train.labels):
-        raise ValueError(f"mini_batch_size is {mini_batch_size}, but there are only "
-                         f"{len(data.train.labels)} training images.")
+    _check(data, epochs=epochs, mini_batch_size=mini_batch_size, runs=runs,
+           early_stopping=1 if early_stopping is None else early_stopping)
     if l2 < 0:
         raise ValueError(f"l2 must not be negative, and is {l2}.")
     rates = [float(learning_rate(epoch)) if callable(learning_rate) else float(learning_rate)
@@ -95,7 +88,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     if early_stopping:
         settings["early_stopping"] = early_stopping
 
-    if mode == "recorded":
+    if mode == "recorded" and name:
         ledger.find(name, settings)  # or the error that names the settings that differ
     known, predictions = ledger.runs_of(name, settings) if name else ({}, {})
     weights_path = ledger.path_of(name, settings, ".weights.h5") if name and keep_weights else None
@@ -129,6 +122,32 @@ def evaluate(network, images, labels):
     """
     probabilities = network.predict(images, batch_size=CLASSIFY, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
+
+
+def _check(data, mini_batch_size, **others):
+    """Raise ValueError for what `train` cannot work with."""
+    if keras.backend.backend() not in ("tensorflow", "jax"):
+        raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
+                         f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
+    for argument, value in {"mini_batch_size": mini_batch_size, **others}.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{argument} must be a whole number of at least 1, not {value!r}.")
+    for part, (images, labels) in data._asdict().items():
+        if len(images) != len(labels):
+            raise ValueError(f"data.{part} has {len(images)} images and {len(labels)} labels.")
+    if mini_batch_size > len(data.train.labels):
+        raise ValueError(f"mini_batch_size is {mini_batch_size}, but there are only "
+                         f"{len(data.train.labels)} training images.")
+
+
+def _check_outputs(network, data):
+    """Raise ValueError unless the network gives a probability for each class."""
+    outputs = ops.convert_to_numpy(network(data.train.images[:2]))
+    classes = 1 + max(int(part.labels.max()) for part in data)
+    if outputs.ndim != 2 or outputs.shape[1] < classes or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"The network must end in probabilities of {classes} classes, as nets.Softmax"
+                         f"({classes}) gives them; its outputs have the shape {outputs.shape}"
+                         f" and add up to {outputs.sum(axis=-1).flat[0]:.3g}.")
 
 
 # ---- the compiled part ----
@@ -243,6 +262,7 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
     """Train the runs with these seeds; yields (run, test predictions, weights) as each is finished."""
     if not seeds:
         return
+    _check_outputs(network, data)
     several = len(seeds) > 1 and not early_stopping and ledger.has_accelerator()
     groups = [list(seeds)] if several else [[seed] for seed in seeds]
     workers = 1 if several else min(len(groups), ledger.cores())
