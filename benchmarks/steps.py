@@ -17,8 +17,8 @@ import sys
 import time
 
 RESULTS = pathlib.Path(__file__).with_name("results.json")
-HOWS = [("fit", "tensorflow", 1), ("fit", "jax", 1), ("nets.train", "tensorflow", 1), ("nets.train", "jax", 1),
-        ("nets.train", "tensorflow", 2), ("nets.train", "jax", 2)]
+HOWS = [("fit", "tensorflow", 1), ("fit", "jax", 1), ("nets.train", "tensorflow", 1),
+        ("nets.train", "jax", 1), ("nets.train", "tensorflow", 2), ("nets.train", "jax", 2)]
 STEPS = {"shallow": 5000, "two-conv-pool": 1000, "dropout": 200}
 
 
@@ -75,8 +75,8 @@ def measure(network, how, runs):
         pool = concurrent.futures.ThreadPoolExecutor(runs)
 
         def run():
-            for future in [pool.submit(lambda: np.asarray(epoch(*arrays, *arguments)[2])) for _ in range(runs)]:
-                future.result()
+            futures = [pool.submit(lambda: np.asarray(epoch(*arrays, *arguments)[2])) for _ in range(runs)]
+            concurrent.futures.wait(futures)
     run()
     seconds = []
     for _ in range(5):
@@ -92,15 +92,17 @@ def main():
     print(f"{ledger.device()}; milliseconds a step (and times the first row of the network)")
     for network in STEPS:
         for how, backend, runs in HOWS:
-            output = subprocess.run([sys.executable, __file__, network, how, str(runs)], check=True, text=True,
-                                    env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True).stdout
+            output = subprocess.run([sys.executable, __file__, network, how, str(runs)], check=True,
+                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                    env={**os.environ, "KERAS_BACKEND": backend}).stdout
             rows.append({"network": network, "how": f"{how} {backend}", "runs": runs,
                          "ms_per_step": round(float(output.split()[-1]), 4)})
             first = next(row for row in rows if row["network"] == network)["ms_per_step"]
             print("{network:14} {how:22} {runs} at once {ms_per_step:8.3f}".format(**rows[-1]),
                   f"  {first / rows[-1]['ms_per_step']:5.1f} x", flush=True)
     versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "jax", "numpy")}
-    RESULTS.write_text(json.dumps({"machine": ledger.device(), "versions": versions, "rows": rows}, indent=1) + "\n")
+    results = {"machine": ledger.device(), "versions": versions, "rows": rows}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pathlib
+import zlib
 from typing import NamedTuple
 
 import keras
@@ -96,7 +97,7 @@ def _read(path, shape):
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: {remedy}, or give load_mnist the folder that "
                                 "holds the four gzipped MNIST files.") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be unpacked ({error}): {remedy}.") from None
     header = 4 + 4 * len(shape)
     if len(raw) != header + np.prod(shape):

@@ -15,7 +15,7 @@ def _chapter_biases():
 
 def _check(layer, **sizes):
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f"{layer}: {name} must be a whole number of at least 1, not {value!r}.")
 
 
@@ -108,9 +108,9 @@ class ConvPool(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         window = self.kernel_size + self.strides * (self.pool_size - 1)
-        if len(input_shape) != 4:
-            raise ValueError("ConvPool: the input must have the shape (batch, height, width, channels), "
-                             f"not {tuple(input_shape)}.")
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError("ConvPool: the input must have the shape (batch, height, width, channels), of "
+                             f"known sizes, not {tuple(input_shape)}.")
         if min(input_shape[1:3]) < window:
             raise ValueError(f"ConvPool: kernel_size and pool_size need images of at least {window} x "
                              f"{window} pixels, not {input_shape[1]} x {input_shape[2]}.")
@@ -154,7 +154,7 @@ class FullyConnected(keras.layers.Layer):
         super().__init__(**kwargs)
         name = type(self).__name__
         _check(name, units=units)
-        if not 0 <= dropout < 1:
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
             raise ValueError(f"{name}: dropout must be at least 0 and below 1, not {dropout!r}.")
         self.units, self.dropout = units, float(dropout)
         self.activation = keras.activations.get(activation)

@@ -42,7 +42,11 @@ def directory():
 
 
 def describe(network):
-    """A network as plain data, the same for equal networks: a list with a dict for each layer."""
+    """A network as plain data, the same for equal networks: a list with a dict for each layer.
+
+    Names are left out. A layer that is not simply fed by the one before it lists the numbers of
+    those that feed it.
+    """
     def plain(value):
         if isinstance(value, dict) and "class_name" in value and "config" in value:
             return {value["class_name"]: plain(value["config"])}
@@ -50,10 +54,27 @@ def describe(network):
             return {key: plain(v) for key, v in value.items() if v is not None}
         return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
-    skip = ("name", "trainable", "dtype")
-    return [{type(layer).__name__:
-             {k: v for k, v in plain(layer.get_config()).items() if k not in skip}}
-            for layer in network.layers]
+    def sources(value):
+        if isinstance(value, dict):
+            if "keras_history" in value:
+                return [numbers[value["keras_history"][0]]]
+            value = value.values()
+        elif not isinstance(value, (list, tuple)):
+            return []
+        return [source for part in value for source in sources(part)]
+
+    described = []
+    for layer in network.layers:
+        config = {k: v for k, v in plain(layer.get_config()).items()
+                  if k not in ("name", "dtype", "trainable")}
+        if not layer.trainable:
+            config["trainable"] = False
+        described.append({type(layer).__name__: config})
+    if not isinstance(network, keras.Sequential):
+        numbers = {layer.name: number for number, layer in enumerate(network.layers)}
+        for layer, node in zip(described, network.get_config()["layers"]):
+            layer["from"] = sources(node["inbound_nodes"])
+    return described
 
 
 def digest(part):
@@ -84,7 +105,8 @@ def find(name, settings):
                 return record
             other = record
     if other:
-        differ = [key for key in settings if settings[key] != other["settings"].get(key)]
+        differ = [key for key in {**settings, **other["settings"]}
+                  if settings.get(key) != other["settings"].get(key)]
         raise MissingRecord(f"The ledger's run {name!r} was made with other settings "
                             f"({', '.join(differ)} differ): restore them, or set NETS_MODE=full to "
                             "train with these.")
@@ -189,18 +211,23 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def provenance():
-    """Device, backend, versions, commit and time of a run that ends now."""
+@functools.cache
+def commit():
+    """The commit of the code that this process runs, or None outside a repository."""
     git = functools.partial(subprocess.run, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
     try:
-        commit = git(["git", "rev-parse", "HEAD"]).stdout.strip() or None
-        if commit and git(["git", "status", "--porcelain", "."]).stdout.strip():
-            commit += " (with uncommitted changes)"
-    except OSError:
-        commit = None
+        head = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "."]).stdout.strip()
+    except OSError:  # no git
+        return None
+    return (head + " (with uncommitted changes)" * bool(changed)) or None
+
+
+def provenance():
+    """Device, backend, versions, commit and time of a run that ends now."""
     backend = keras.backend.backend()
     return {
-        "device": device(), "backend": backend, "commit": commit,
+        "device": device(), "backend": backend, "commit": commit(),
         "versions": {"python": platform.python_version(),
                      **{package: importlib.metadata.version(package)
                         for package in ("keras", backend, "numpy")}},

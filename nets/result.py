@@ -6,7 +6,7 @@ import numpy as np
 class Result:
     """What `train` measured.
 
-    name : str or None
+    name : str
     settings : dict, everything that decides the outcome
     runs : list of dicts, one a run: `seed`; `loss`, `validation_accuracy` and `test_accuracy` with a
         value an epoch, accuracies as fractions; `seconds` and the number of runs trained `together`;
@@ -16,11 +16,11 @@ class Result:
     """
 
     def __init__(self, name, settings, runs, predictions, wanted):
-        self.name, self.settings, self.runs = name, settings, runs
+        self.name, self.settings, self.runs = name or "network", settings, runs
         self.predictions, self.wanted = predictions, wanted
 
     def best_epoch(self, run):
-        """Index of the epoch with the best validation accuracy; of equals the last."""
+        """Index of the epoch with the best validation accuracy; the last of equals."""
         values = run["validation_accuracy"]
         return max(range(len(values)), key=lambda epoch: (values[epoch], epoch))
 
@@ -46,12 +46,12 @@ class Result:
 
     def __str__(self):
         if not self.runs:
-            return (f"{self.name or 'network'}: not run yet at full scale. With NETS_MODE=full this call trains "
+            return (f"{self.name}: not run yet at full scale. With NETS_MODE=full this call trains "
                     f"{self.wanted} run{'s' * (self.wanted > 1)} and records them.")
         count = f"{len(self.runs)} run" + "s" * (len(self.runs) > 1)
         if len(self.runs) < self.wanted:
             count += f" of the {self.wanted} planned"
-        lines = [f"{self.name or 'network'}: {count}", "run  validation     test  epoch  time"]
+        lines = [f"{self.name}: {count}", "run  validation     test  epoch  time"]
         for i, run in enumerate(self.runs):
             epoch = self.best_epoch(run)
             lines.append(f"{run['seed']:3}  {percent(run['validation_accuracy'][epoch]):>10}  "
@@ -59,7 +59,8 @@ class Result:
                          f"{duration(run['seconds'])}" + "  <- best" * (i == self.best_run))
         accuracies = self.test_accuracies
         if len(accuracies) > 1:
-            lines.append(f"test accuracy {100 * accuracies.mean():.2f} ± {100 * accuracies.std(ddof=1):.2f} % "
+            lines.append(f"test accuracy {100 * accuracies.mean():.2f} ± "
+                         f"{100 * accuracies.std(ddof=1):.2f} % "
                          f"(mean ± standard deviation), best run {percent(self.test_accuracy)}")
         for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
             lines.append(where)

@@ -1,6 +1,7 @@
 """Training by mini-batch gradient descent: one compiled call an epoch, several runs at once."""
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import threading
@@ -65,21 +66,20 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
-    _check(data, epochs=epochs, mini_batch_size=mini_batch_size, runs=runs,
-           early_stopping=1 if early_stopping is None else early_stopping)
-    if l2 < 0:
-        raise ValueError(f"l2 must not be negative, and is {l2}.")
-    rates = [float(learning_rate(epoch)) if callable(learning_rate) else float(learning_rate)
-             for epoch in range(epochs)]
-    if min(rates) <= 0:
-        raise ValueError(f"learning_rate must be positive, and is {min(rates)}.")
+    _check_sizes(data, epochs=epochs, mini_batch_size=mini_batch_size, runs=runs,
+                 early_stopping=1 if early_stopping is None else early_stopping)
+    rates = [learning_rate(epoch) if callable(learning_rate) else learning_rate for epoch in range(epochs)]
+    _check_numbers(rates, l2, seed)
+    rates = [float(rate) for rate in rates]
 
     mode = ledger.mode()
     if mode == "quick":
         data = MNIST(*(Digits(part.images[:1000], part.labels[:1000]) for part in data))
-        epochs, rates, runs, name = 1, rates[:1], min(runs, 2), None
+        epochs, rates, runs = 1, rates[:1], min(runs, 2)
+        mini_batch_size = min(mini_batch_size, len(data.train.labels))
     if not network.built:
         network.build((None, *data.train.images.shape[1:]))
+    _check_network(network, classes=1 + max(int(part.labels.max()) for part in data))
     settings = {
         "network": ledger.describe(network), "epochs": epochs, "mini_batch_size": mini_batch_size,
         "learning_rate": rates if callable(learning_rate) else rates[0], "l2": float(l2),
@@ -88,30 +88,36 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     if early_stopping:
         settings["early_stopping"] = early_stopping
 
-    if mode == "recorded" and name:
-        ledger.find(name, settings)  # or the error that names the settings that differ
-    known, predictions = ledger.runs_of(name, settings) if name else ({}, {})
-    weights_path = ledger.path_of(name, settings, ".weights.h5") if name and keep_weights else None
+    entry = None if mode == "quick" else name  # in the ledger
+    if mode == "recorded" and entry:
+        ledger.find(entry, settings)  # or the error that names the settings that differ
+    known, predictions = ledger.runs_of(entry, settings) if entry else ({}, {})
+    weights_path = ledger.path_of(entry, settings, ".weights.h5") if entry and keep_weights else None
     seeds = range(seed, seed + runs)
     missing = [s for s in seeds if s not in known]
     if weights_path and not weights_path.exists() and seed not in missing:
         missing.insert(0, seed)
-    if mode == "recorded" or (mode is None and known and not ledger.has_accelerator()):
+    some_known = any(s in known for s in seeds)
+    if mode == "recorded" or (mode is None and some_known and not ledger.has_accelerator()):
         missing = []
     if weights_path and seed in known and seed not in missing:
         ledger.load_weights(weights_path, network)
 
     for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, early_stopping,
-                                             missing, name and f"{name}-{ledger.fingerprint(settings)}",
+                                             missing, entry and f"{entry}-{ledger.fingerprint(settings)}",
                                              announce=mode is None):
         known[run["seed"]], predictions[run["seed"]] = run, answers
         if run["seed"] == seed:
             _assign(network, weights)
             if weights_path:
                 ledger.replace(weights_path, network.save_weights)
-        if name:
-            ledger.add(name, settings, run, answers)
+        if entry:
+            ledger.add(entry, settings, run, answers)
     done = [s for s in seeds if s in known]
+    if known and not done:
+        raise ledger.MissingRecord(
+            f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
+            "these, or set NETS_MODE=full to train yours.")
     return Result(name, settings, [known[s] for s in done], np.array([predictions[s] for s in done]), runs)
 
 
@@ -124,13 +130,13 @@ def evaluate(network, images, labels):
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
-def _check(data, mini_batch_size, **others):
-    """Raise ValueError for what `train` cannot work with."""
+def _check_sizes(data, mini_batch_size, **others):
+    """Raise ValueError for data and whole numbers that `train` cannot work with."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
                          f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
     for argument, value in {"mini_batch_size": mini_batch_size, **others}.items():
-        if not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f"{argument} must be a whole number of at least 1, not {value!r}.")
     for part, (images, labels) in data._asdict().items():
         if len(images) != len(labels):
@@ -140,20 +146,29 @@ def _check(data, mini_batch_size, **others):
                          f"{len(data.train.labels)} training images.")
 
 
-def _check_outputs(network, data):
-    """Raise ValueError unless the network gives a probability for each class."""
-    outputs = ops.convert_to_numpy(network(data.train.images[:2]))
-    classes = 1 + max(int(part.labels.max()) for part in data)
-    if outputs.ndim != 2 or outputs.shape[1] < classes or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
-        raise ValueError(f"The network must end in probabilities of {classes} classes, as nets.Softmax"
-                         f"({classes}) gives them; its outputs have the shape {outputs.shape}"
-                         f" and add up to {outputs.sum(axis=-1).flat[0]:.3g}.")
+def _check_numbers(rates, l2, seed):
+    for rate in rates:
+        if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+            raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}.")
+    if not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
+        raise ValueError(f"l2 must be a number of at least 0, not {l2!r}.")
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")
+
+
+def _check_network(network, classes):
+    softmax = getattr(network.layers[-1], "activation", None) is keras.activations.softmax
+    shape = network.output_shape
+    if not softmax or len(shape) != 2 or shape[1] < classes:
+        raise ValueError(f"The network must end in probabilities of {classes} classes, in a layer with the "
+                         f"softmax activation such as nets.Softmax({classes}); its outputs have the shape "
+                         f"{shape}.")
 
 
 # ---- the compiled part ----
 
 
-def _value_and_gradient(function, weights):
+def value_and_gradient(function, weights):
     """((loss, extras), gradients) of `function`, which returns (loss, extras), at `weights`."""
     if keras.backend.backend() == "jax":
         import jax
@@ -165,12 +180,22 @@ def _value_and_gradient(function, weights):
     return (loss, extras), tape.gradient(loss, weights)
 
 
-def _compiled(function):
+def compiled(function):
     if keras.backend.backend() == "jax":
         import jax
         return jax.jit(function)
     import tensorflow as tf
     return tf.function(function, jit_compile=True)
+
+
+@contextlib.contextmanager
+def _logarithm_of(softmax_layer):
+    """Meanwhile, this layer gives the logarithms of its probabilities, exact also where these underflow."""
+    softmax_layer.activation = keras.activations.log_softmax
+    try:
+        yield
+    finally:
+        softmax_layer.activation = keras.activations.softmax
 
 
 def compile_training(network, l2_per_batch, several):
@@ -192,14 +217,14 @@ def compile_training(network, l2_per_batch, several):
 
     def step(weights, state, images, labels, learning_rate):
         def loss_of(weights):
-            probabilities, new_state, losses = network.stateless_call(
-                weights, state, images, training=True, return_losses=True)
-            right = ops.sum(probabilities * ops.one_hot(labels, probabilities.shape[-1]), axis=-1)
-            data_loss = -ops.mean(ops.log(ops.maximum(right, 1e-37)))  # 1e-37: about float32's least
+            with _logarithm_of(network.layers[-1]):
+                log_p, new_state, losses = network.stateless_call(
+                    weights, state, images, training=True, return_losses=True)
+            data_loss = -ops.mean(ops.sum(log_p * ops.one_hot(labels, log_p.shape[-1]), axis=-1))
             return data_loss + sum(losses), (data_loss, new_state)
 
-        (_, (loss, state)), gradients = _value_and_gradient(loss_of, weights)
-        weights = [w - learning_rate * (g + d * w) if d else w - learning_rate * g
+        (_, (loss, state)), gradients = value_and_gradient(loss_of, weights)
+        weights = [w - learning_rate * (g + d * w if d else g)  # d is 0 for biases
                    for w, g, d in zip(weights, gradients, decay, strict=True)]
         return weights, list(state), loss
 
@@ -232,7 +257,7 @@ def compile_training(network, l2_per_batch, several):
         digits = ops.map(chunk, images)
         return ops.swapaxes(digits, 0, 1) if several else digits
 
-    return _compiled(epoch), _compiled(classify)
+    return compiled(epoch), compiled(classify)
 
 
 # ---- around it ----
@@ -262,7 +287,7 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
     """Train the runs with these seeds; yields (run, test predictions, weights) as each is finished."""
     if not seeds:
         return
-    _check_outputs(network, data)
+    ledger.commit()  # remembers which code this is, before anybody checks out another
     several = len(seeds) > 1 and not early_stopping and ledger.has_accelerator()
     groups = [list(seeds)] if several else [[seed] for seed in seeds]
     workers = 1 if several else min(len(groups), ledger.cores())

@@ -1,0 +1,67 @@
+# Reading Digits. `make` alone lists what there is to make.
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+NOTEBOOKS := $(wildcard book/*.ipynb)
+NBVAL := $(BIN)/pytest --nbval-current-env --numprocesses $(JOBS) --dist loadfile book
+
+NB_CLEAN := --preserve-cell-outputs --preserve-execution-counts \
+	--preserve-cell-metadata-field mystnb --preserve-cell-metadata-field tags
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-17s%s\n", $$1, $$2}'
+
+book: .venv/ready  ## build the site
+	rm -rf _build
+	$(BIN)/jupyter-book build . -W --keep-going -n
+	@echo "Open $(CURDIR)/_build/html/index.html"
+
+test: lint unit strict quick book links  ## everything that CI checks; each part is also a target of its own
+
+lint: .venv/ready  ## ruff on code and notebooks, and no volatile metadata in notebooks
+	$(BIN)/ruff check
+	$(BIN)/nb-clean check $(NB_CLEAN) book
+
+unit: .venv/ready  ## tests of nets, the ledger and the pages
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+
+strict: .venv/ready  ## run every page from the ledger: each output must be the stored one
+	NETS_MODE=recorded $(NBVAL) --nbval
+
+quick: .venv/ready  ## run every page with short trainings: nothing may fail
+	NETS_MODE=quick $(NBVAL) --nbval-lax
+
+links: book  ## links and anchors inside the site must lead somewhere, and nothing may come from outside
+	$(BIN)/python tools/check_site.py _build/html
+
+run: .venv/ready  ## run one page in place: make run NOTEBOOK=book/01-shallow-baseline.ipynb
+	@test -f "$(NOTEBOOK)" || { echo "Name the page: make run NOTEBOOK=book/01-shallow-baseline.ipynb"; exit 2; }
+	CI=true $(BIN)/python tools/run_page.py "$(NOTEBOOK)"
+	$(BIN)/nb-clean clean $(NB_CLEAN) "$(NOTEBOOK)"
+
+pages: .venv/ready  ## renew the stored outputs and the table of results from the ledger
+	printf '%s\n' $(NOTEBOOKS) | NETS_MODE=recorded xargs -n 1 -P $(JOBS) $(BIN)/python tools/run_page.py
+	$(BIN)/nb-clean clean $(NB_CLEAN) $(NOTEBOOKS)
+	$(BIN)/python tools/results.py
+
+serve: book  ## build the site and serve it at http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+repository:  ## move to another public address: make repository URL=https://github.com/OWNER/NAME
+	$(PYTHON) tools/repository.py "$(URL)"
+
+clean:  ## remove the site and the virtual environment
+	rm -rf _build .venv nets.egg-info
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12), (3, 13)])' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing requirements.txt into .venv: about 800 MB, once"
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -qq --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.PHONY: help book test lint unit strict quick links run pages serve repository clean

@@ -1,0 +1,40 @@
+"""What all tests share. No test reads or writes the real ledger unless it says so."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import pytest  # noqa: E402
+
+import nets  # noqa: E402
+from nets import ledger  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")  # Keras'
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A ledger of the test's own, in the mode "full" unless the test changes it."""
+    monkeypatch.setattr(ledger, "HOME", tmp_path)
+    monkeypatch.setenv("NETS_MODE", "full")
+    monkeypatch.setenv("CI", "true")  # no progress line
+    monkeypatch.delenv("NETS_CHECKPOINTS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return nets.load_mnist()
+
+
+@pytest.fixture(scope="session")
+def few(mnist):
+    """Few digits: 300 to train on, 100 to validate, 100 to test."""
+    return nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n])
+                        for part, n in zip(mnist, (300, 100, 100))))

@@ -1,0 +1,115 @@
+"""Small trainings that tests run here and in processes of their own.
+
+    python experiments.py two_epochs together_or_alone   prints the numbers of both, as JSON
+    python experiments.py killed FOLDER                  trains, with its ledger in FOLDER, until killed
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from unittest import mock
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+import nets  # noqa: E402
+from nets import ledger, training  # noqa: E402
+
+
+def sequential(*layers):
+    return keras.Sequential([keras.layers.Rescaling(1 / 256), *layers])
+
+
+def first(train, rest):
+    """The first images of each part of MNIST."""
+    return nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n])
+                        for part, n in zip(nets.load_mnist(), (train, rest, rest))))
+
+
+def run_elsewhere(*arguments, backend=None):
+    """This program in a process of its own; returns its exit status and output."""
+    environment = {**os.environ, "NETS_MODE": "full",
+                   "KERAS_BACKEND": backend or keras.backend.backend()}
+    done = subprocess.run([sys.executable, __file__, *map(str, arguments)], env=environment,
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+# ---- both backends ----
+
+
+def numpy_start(network, seed):
+    """Starting weights that are the same on every backend."""
+    rng = np.random.default_rng(seed)
+    return ([rng.normal(0, 0.2, variable.shape).astype("float32")
+             for variable in network.trainable_variables], [])
+
+
+def two_epochs():
+    """Losses of two epochs on 2,000 images, from `numpy_start`."""
+    network = sequential(nets.ConvPool(4, activation="relu"), nets.FullyConnected(20), nets.Softmax(10))
+    with mock.patch.object(training, "starting_point", numpy_start):
+        result = nets.train(network, first(2000, 100), epochs=2, mini_batch_size=10,
+                            learning_rate=0.1, l2=0.1)
+    return result.runs[0]["loss"]
+
+
+def with_dropout():
+    return sequential(nets.FullyConnected(20, dropout=0.2), nets.Softmax(10, dropout=0.5))
+
+
+def with_batch_normalization():
+    layers = keras.layers
+    return sequential(nets.ConvPool(3, strides=2, activation="linear"), layers.BatchNormalization(),
+                      layers.Flatten(), layers.Dense(10, "softmax"))
+
+
+def together_or_alone():
+    """For two networks: three runs in one vectorised call, and the same three one by one."""
+    digits, numbers = first(300, 100), {}
+    for make in (with_dropout, with_batch_normalization):
+        numbers[make.__name__] = {}
+        for way, accelerator in (("together", True), ("alone", False)):
+            with mock.patch.multiple(ledger, has_accelerator=lambda yes=accelerator: yes,
+                                     device=lambda: "a test"):
+                runs = nets.train(make(), digits, epochs=3, mini_batch_size=10, learning_rate=0.3,
+                                  runs=3).runs
+            numbers[make.__name__][way] = {
+                "size": [run["together"] for run in runs], "loss": [run["loss"] for run in runs],
+                "accuracy": [run["validation_accuracy"] for run in runs]}
+    return numbers
+
+
+# ---- interruption ----
+
+
+def long_training():
+    return nets.train(with_dropout(), first(300, 100), name="long", epochs=4, mini_batch_size=10,
+                      learning_rate=0.3, runs=2)
+
+
+def killed(folder):
+    """`long_training`, killed when the checkpoint of run 0's third epoch is written but not in place."""
+    ledger.HOME, replace, saved = pathlib.Path(folder), os.replace, []
+
+    def deadly_replace(source, target):
+        if str(target).endswith("-0.npz"):
+            saved.append(target)
+        if len(saved) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = deadly_replace
+    long_training()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "killed":
+        killed(sys.argv[2])
+    else:
+        print(json.dumps({name: globals()[name]() for name in sys.argv[1:]}))

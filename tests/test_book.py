@@ -1,0 +1,278 @@
+"""Guards over the pages and the repository: what readers see, what the ledger says, what is linked.
+
+That the stored outputs are those of the code is nbval's to check (`make strict`). It compares no
+output of a cell that was never executed, hence `test_every_cell_was_executed`.
+"""
+
+import functools
+import importlib.util
+import itertools
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from nets.result import Result
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+PAGES = NOTEBOOKS + sorted((ROOT / "book").glob("*.md"))
+SET_UP = """\
+# On Colab, first choose Runtime > Change runtime type > GPU.
+import sys
+
+if "google.colab" in sys.modules:
+    %pip install -q --no-deps git+https://github.com/{}
+
+import keras
+
+import nets
+from nets import plots"""
+
+# Accuracies that the chapter claims, and accuracies and errors that the literature does, in percent.
+CLAIMS = {
+    97.80, 97.90, 98.78, 99.06, 99.23, 99.37, 99.43, 99.46, 99.47, 99.48, 99.60, 99.67,
+    0.95, 0.59, 0.40, 0.35, 0.23, 0.21, 0.09, 99.65, 99.77, 99.79, 99.91,
+}
+
+# A percentage with two decimals: named as one (the second of "98.84 ± 0.09 %" too), or any number from
+# 90.00 on, as tables give it.
+PERCENTAGE = re.compile(r"(?<![\d.,])(?:(9\d\.\d\d)(?!\d)|(\d+\.\d\d)(?= ?(?:\\,)?(?:\\?%|percent)))")
+MEAN_AND_SPREAD = re.compile(r"(\d\d\.\d\d) ± (\d+\.\d\d)")
+
+per_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+per_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+
+
+@functools.cache
+def tool(name):
+    """The script tools/<name>.py as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def address():
+    return "/".join(tool("repository").owner_and_name())
+
+
+@functools.cache
+def notebook(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cells(path, kind):
+    return [cell for cell in notebook(path)["cells"] if cell["cell_type"] == kind]
+
+
+def text_of(output):
+    """What an output shows as text."""
+    shown = [output.get("text", "")]
+    shown += [value for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
+    return "\n".join("".join(lines) for lines in shown)
+
+
+def has_image(output):
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
+def alt_text(cell):
+    return cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+
+
+def prose(path):
+    """A page's sentences: its markdown, and the words that stand for its pictures."""
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    return "\n\n".join(["".join(cell["source"]) for cell in cells(path, "markdown")]
+                       + [alt_text(cell) for cell in cells(path, "code")])
+
+
+# ---- pages ----
+
+
+def test_table_of_contents_names_every_page():
+    def files(part):
+        if isinstance(part, dict):
+            return [part[key] for key in ("root", "file") if key in part] + files(list(part.values()))
+        return [name for item in part for name in files(item)] if isinstance(part, list) else []
+
+    listed = files(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT).with_suffix("").as_posix()) for path in PAGES)
+
+
+@per_notebook
+def test_first_cell_has_title_and_colab_link(path):
+    first = "".join(notebook(path)["cells"][0]["source"])
+    link = f"https://colab.research.google.com/github/{address()}/blob/main/book/{path.name}"
+    assert first.startswith("# ") and f"]({link})" in first
+
+
+@per_notebook
+def test_set_up_cell_is_the_same_everywhere(path):
+    assert "".join(cells(path, "code")[0]["source"]) == SET_UP.format(address())
+
+
+@per_notebook
+def test_metadata(path):
+    metadata = notebook(path)["metadata"]
+    assert metadata["accelerator"] == "GPU"
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert "widgets" not in metadata
+
+
+@per_notebook
+def test_every_cell_was_executed(path):
+    counts = [cell["execution_count"] for cell in cells(path, "code")]
+    assert counts == list(range(1, len(counts) + 1)), "run `make pages`"
+
+
+@per_notebook
+def test_outputs_are_fit_to_be_read(path):
+    unwanted = re.compile(r"warning|/(home|root|tmp|work|usr|Users)/|" + re.escape(str(ROOT))
+                          + r"|█|\r|\x08|\d ?m?s/step|\bit/s\b|<IPython\.core\.display", re.I)
+    for cell in cells(path, "code"):
+        for output in cell["outputs"]:
+            where = f"cell {cell['execution_count']}"
+            assert output["output_type"] != "error", f"{where} stores a traceback"
+            assert output.get("name") != "stderr", f"{where} stores stderr: {text_of(output)[:200]}"
+            assert not any("widget" in kind for kind in output.get("data", {})), f"{where} stores a widget"
+            found = unwanted.search(text_of(output))
+            assert not found, f"{where} shows {found[0]!r}"
+
+
+@per_notebook
+def test_pictures_have_words(path):
+    for cell in cells(path, "code"):
+        if any(has_image(output) for output in cell["outputs"]):
+            assert len(alt_text(cell)) >= 30, (
+                f'cell {cell["execution_count"]} shows a picture: describe it in the cell\'s metadata, '
+                '"mystnb": {"image": {"alt": "…"}}')
+
+
+@per_page
+def test_markdown_pictures_have_words_and_come_from_here(path):
+    for alt, source in re.findall(r"!\[(.*?)\]\((.*?)\)", prose(path)):
+        assert alt, f"{source} needs words between the brackets"
+        assert not re.match(r"https?:", source), f"{source} would be loaded from outside: store it in book/"
+    assert "<img" not in prose(path), "write pictures as ![words](file)"
+
+
+# ---- numbers ----
+
+
+def rounded(value):
+    return round(float(value), 2)
+
+
+@functools.cache
+def ledger_figures():
+    """The ledger's accuracies, errors and differences in percent, and its (mean, standard deviation) pairs.
+
+    A page may use the first runs of a record only, so each number of runs counts.
+    """
+    percentages, pairs, levels = set(), set(), []
+    for path in sorted((ROOT / "data" / "runs").glob("*.json")):
+        record = json.loads(path.read_text())
+        for count in range(1, len(record["runs"]) + 1):
+            result = Result(record["name"], record["settings"], record["runs"][:count], None, count)
+            tests = 100 * result.test_accuracies
+            percentages.update([rounded(tests.mean()), *map(rounded, tests)])
+            levels += [tests.mean(), 100 * result.test_accuracy]
+            if count > 1:
+                pairs.add((rounded(tests.mean()), rounded(tests.std(ddof=1))))
+        for run in record["runs"]:
+            validation = run["validation_accuracy"]
+            percentages.update(rounded(100 * value)
+                               for value in (max(validation), validation[-1], run["test_accuracy"][-1]))
+    errors = {rounded(100 - value) for value in percentages}
+    differences = {rounded(abs(a - b)) for a, b in itertools.combinations(levels, 2)}
+    return percentages | errors | differences, pairs
+
+
+@per_page
+def test_figures_in_the_prose_are_claimed_or_measured(path):
+    measured, pairs = ledger_figures()
+    text, shown = prose(path), ""
+    if path.suffix == ".ipynb":  # `make strict` holds these to the ledger
+        shown = "\n".join(text_of(output) for cell in cells(path, "code") for output in cell["outputs"])
+    measured = measured | {float(number) for number in re.findall(r"\d+\.\d\d(?!\d)", shown)}
+
+    spreads = {match[2] for match in MEAN_AND_SPREAD.finditer(text)}
+    strange = [match[0] for match in MEAN_AND_SPREAD.finditer(text)
+               if tuple(map(float, match.groups())) not in pairs and match[0] not in shown]
+    strange += [number for number in map("".join, PERCENTAGE.findall(text))
+                if float(number) not in measured | CLAIMS and number not in spreads]
+    assert not strange, "neither the chapter claims nor the ledger gives these"
+
+
+@per_notebook
+def test_claims_in_the_code_are_the_chapters(path):
+    code = "\n".join("".join(cell["source"]) for cell in cells(path, "code"))
+    claims = [float(number) for listed in re.findall(r"claimed=(\[.*?\]|[\d.]+)", code, re.S)
+              for number in re.findall(r"0\.\d+", listed)]
+    assert {round(100 * claim, 2) for claim in claims} <= CLAIMS
+
+
+def test_results_table_is_that_of_the_ledger():
+    results = tool("results")
+    assert results.INDEX.read_text() == results.page(results.INDEX.read_text()), "run `make pages`"
+
+
+# ---- repository ----
+
+
+def test_the_public_address_is_the_same_everywhere():
+    for name in ("README.md", "CITATION.cff", "pyproject.toml"):
+        assert f"https://github.com/{address()}" in (ROOT / name).read_text(), name
+
+
+def test_one_command_changes_the_public_address(tmp_path):
+    repository, old = tool("repository"), address()
+    before = {path.relative_to(ROOT): path.read_text() for path in [*ROOT.glob("*.*"), *ROOT.glob("book/*.*")]
+              if path.is_file()}
+    for name, text in before.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    repository.move("https://github.com/some-one/digits.git", tmp_path)
+    assert repository.owner_and_name(tmp_path) == ("some-one", "digits")
+    for name, text in before.items():
+        after = (tmp_path / name).read_text()
+        assert old not in after and old.replace("/", ".github.io/") not in after, name
+        assert after.count("some-one/digits") == text.count(old), name
+    with pytest.raises(SystemExit):
+        repository.move("http://example.org", tmp_path)
+
+
+def test_site_checker_finds_what_is_broken(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html#here">1</a> <a href="https://example.org">2</a>')
+    (tmp_path / "b.html").write_text('<p id="here"><img src="data:,"></p>')
+    problems = tool("check_site").problems
+    assert list(problems(tmp_path)) == []
+    (tmp_path / "a.html").write_text('<a href="c.html">1</a> <a href="b.html#there">2</a> <a href="#x">3</a>'
+                                     '<script src="https://example.org/s.js"></script>')
+    assert len(list(problems(tmp_path))) == 4
+    assert list(problems(tmp_path / "nothing"))
+
+
+def test_actions_are_pinned_by_commit():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        for used in re.findall(r"uses: *(.*)", path.read_text()):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", used), f"{path.name}: {used}"
+
+
+def test_requirements_are_pinned():
+    lines = re.sub(r"#.*", "", (ROOT / "requirements.txt").read_text()).split()
+    assert not [line for line in lines if not re.fullmatch(r"[\w-]+==[\w.]+", line)]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="needs a git clone")
+def test_tracked_files_are_small():
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    paths = [ROOT / name for name in names.stdout.split("\0") if name]
+    assert not [path.name for path in paths if path.is_file() and path.stat().st_size > 10_000_000]

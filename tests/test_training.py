@@ -1,0 +1,372 @@
+"""Training: it computes what the chapter's program computed, on either backend, and survives trouble."""
+
+import json
+import signal
+
+import experiments
+import keras
+import numpy as np
+import oracle
+import pytest
+from experiments import sequential
+from keras import ops
+
+import nets
+from nets import ledger, training
+from nets.result import Result
+
+
+def small():
+    return sequential(nets.FullyConnected(20), nets.Softmax(10))
+
+
+def train(network, data, **changes):
+    return nets.train(network, data, **{"epochs": 2, "mini_batch_size": 10, "learning_rate": 0.3, **changes})
+
+
+def measured(result):
+    """What must be equal when a training is repeated."""
+    return [{key: run[key] for key in ("seed", "loss", "validation_accuracy", "test_accuracy")}
+            for run in result.runs], result.predictions.tolist()
+
+
+# ---- faithful to the chapter ----
+
+
+def masks_of(layer, state, shape, steps):
+    """The masks that the layer draws in so many steps from this state of its seed generator."""
+    generator = layer.seed_generator.state
+
+    def draw(state):
+        with keras.StatelessScope([(generator, state)]) as scope:
+            mask = layer.draw_mask(shape)
+        return mask, scope.get_current_value(generator)
+
+    draw, masks = training.compiled(draw), []
+    for _ in range(steps):
+        mask, state = draw(state)
+        masks.append(ops.convert_to_numpy(mask))
+    return masks
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("activation, learning_rate", [("sigmoid", 0.1), ("relu", 0.03)])
+def test_200_steps_equal_the_original_ones(mnist, activation, learning_rate, dropout):
+    network = sequential(nets.ConvPool(4, activation=activation),
+                         nets.FullyConnected(20, activation, dropout), nets.Softmax(10, dropout))
+    network.build((None, 28, 28, 1))
+    weights, state = training.starting_point(network, seed=0)
+    images, labels = mnist.train.images[:2000], mnist.train.labels[:2000]
+    order = training.mini_batches(2000, 10, seed=0, epoch=0)
+    l2, steps = 5.0, len(order)
+    assert order.shape == (200, 10)
+
+    masks = [[np.ones(1)] * steps] * 2
+    if dropout:
+        masks = [masks_of(layer, one, (10, layer.kernel.shape[0]), steps)
+                 for layer, one in zip(network.layers[2:], state, strict=True)]
+    expected, expected_loss = oracle.descend(
+        weights, images / 256, labels, order, zip(*masks), activation, learning_rate, l2)
+
+    epoch, classify = training.compile_training(network, l2 / steps, several=False)
+    tensors = [[ops.convert_to_tensor(array) for array in arrays] for arrays in (weights, state)]
+    new, state, loss = epoch(*tensors, ops.convert_to_tensor(images), ops.convert_to_tensor(labels),
+                             ops.convert_to_tensor(order), ops.convert_to_tensor(steps, "int32"),
+                             ops.convert_to_tensor(learning_rate, "float32"))
+    assert float(loss) / steps == pytest.approx(expected_loss, abs=1e-4)
+    for ours, theirs, start in zip(new, expected, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        assert abs(theirs - start).max() > 0.001  # there was something to compute
+
+    test = mnist.test.images[:500]
+    digits = classify(new, state, ops.convert_to_tensor(test[None]))
+    kept = 1 - dropout
+    *_, probabilities = oracle.forward(expected, test / 256, activation, kept, kept)
+    assert (np.ravel(digits) == probabilities.argmax(axis=1)).mean() >= 0.998
+
+
+def test_l2_of_the_chapter_is_a_keras_regularizer(few):
+    """lambda is Keras' L2(lambda / (2 * mini-batches)), for kernels of any layer; regularisers count."""
+    def network(regularizer):
+        layers, options = keras.layers, {"kernel_regularizer": regularizer}
+        return sequential(layers.Conv2D(3, 5, 2, activation="relu", **options), layers.MaxPooling2D(),
+                          layers.Flatten(), layers.Dense(10, "softmax", **options))
+
+    chapter = measured(train(network(None), few, l2=3.0))
+    regularized = measured(train(network(keras.regularizers.L2(3.0 / (2 * 30))), few))
+    assert chapter[0][0]["loss"] == pytest.approx(regularized[0][0]["loss"], abs=1e-5)
+    assert chapter[1] == regularized[1]
+    assert abs(chapter[0][0]["loss"][1] - measured(train(network(None), few))[0][0]["loss"][1]) > 0.01
+
+
+# ---- both backends, one run or several ----
+
+
+@pytest.fixture(scope="session")
+def other_backend():
+    """The numbers of experiments.py on the other of the two backends."""
+    other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
+    status, output, errors = experiments.run_elsewhere("two_epochs", "together_or_alone", backend=other)
+    assert status == 0, errors
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def this_backend():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETS_MODE", "full")
+        return {name: getattr(experiments, name)() for name in ("two_epochs", "together_or_alone")}
+
+
+def test_backends_agree(this_backend, other_backend):
+    assert this_backend["two_epochs"] == pytest.approx(other_backend["two_epochs"], abs=1e-4)
+    assert this_backend["two_epochs"][1] < this_backend["two_epochs"][0] < 2
+
+
+@pytest.mark.parametrize("network", ["with_dropout", "with_batch_normalization"])
+@pytest.mark.parametrize("backend", ["this_backend", "other_backend"])
+def test_runs_trained_together_equal_runs_trained_alone(request, backend, network):
+    numbers = request.getfixturevalue(backend)["together_or_alone"][network]
+    assert numbers["together"]["size"] == [3, 3, 3] and 3 not in numbers["alone"]["size"]
+    np.testing.assert_allclose(numbers["together"]["loss"], numbers["alone"]["loss"], atol=1e-4)
+    np.testing.assert_allclose(numbers["together"]["accuracy"], numbers["alone"]["accuracy"], atol=0.011)
+    assert len({losses[0] for losses in numbers["together"]["loss"]}) == 3  # three different runs
+
+
+def test_the_same_call_gives_the_same_numbers(few):
+    first = measured(train(experiments.with_dropout(), few, runs=2))
+    keras.utils.set_random_seed(99)
+    assert measured(train(experiments.with_dropout(), few, runs=2)) == first
+
+
+def test_a_run_depends_on_its_seed_alone(few):
+    (zero, one), _ = measured(train(small(), few, runs=2))
+    (alone,), _ = measured(train(small(), few, seed=1))
+    assert alone == one
+    assert zero["loss"] != one["loss"]
+
+
+def test_weights_held_by_the_network_do_not_matter(few):
+    network = small()
+    first = measured(train(network, few))
+    assert measured(train(network, few)) == first
+
+
+# ---- batches and sizes ----
+
+
+@pytest.mark.parametrize("images, batches", [(105, 10), (50, 5), (10, 1)])
+def test_mini_batches_visit_each_image_once(images, batches):
+    order = training.mini_batches(images, 10, seed=0, epoch=0)
+    assert order.shape == (batches, 10) and order.dtype == np.int32
+    assert len(set(order.ravel())) == 10 * batches and order.min() >= 0 and order.max() < images
+
+
+def test_mini_batches_differ_by_seed_and_epoch_only():
+    pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]  # seed, epoch
+    first, again = ([training.mini_batches(50, 10, *pair).tolist() for pair in pairs] for _ in range(2))
+    assert first == again
+    assert all(first[i] != first[j] for i in range(4) for j in range(i))
+
+
+@pytest.mark.parametrize("sizes", [(105, 37, 501), (20, 500, 1)])
+def test_sizes_that_do_not_divide(mnist, sizes):
+    digits = nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n]) for part, n in zip(mnist, sizes)))
+    network = small()
+    result = train(network, digits, mini_batch_size=20, epochs=3)
+    assert result.predictions.shape == (1, sizes[2])
+    for part in ("validation", "test"):
+        expected = nets.evaluate(network, *getattr(digits, part))
+        assert result.runs[0][f"{part}_accuracy"][-1] == pytest.approx(expected, abs=1e-6)
+    assert (result.predictions[0] == digits.test.labels).mean() == pytest.approx(expected)
+
+
+def test_evaluate_is_the_share_of_right_answers(few):
+    network = small()
+    network.build((None, 28, 28, 1))
+    network.layers[-1].bias.assign([0, 0, 0, 9, 0, 0, 0, 0, 0, 0])  # always answers 3
+    expected = (few.test.labels == 3).mean()
+    assert 0 < nets.evaluate(network, *few.test) == pytest.approx(expected)
+
+
+def test_the_network_holds_the_first_runs_weights_afterwards(few):
+    network = experiments.with_batch_normalization()
+    result = train(network, few, runs=2)
+    answers = network.predict(few.test.images, verbose=0).argmax(axis=1)
+    assert answers.tolist() == result.predictions[0].tolist() != result.predictions[1].tolist()
+
+
+def test_training_learns(mnist):
+    digits = nets.MNIST(*(nets.Digits(part.images[:2000], part.labels[:2000]) for part in mnist))
+    assert train(small(), digits, epochs=5).test_accuracy > 0.8
+
+
+# ---- compilation ----
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_epoch_is_traced_once(few, monkeypatch, together):
+    traced, compiled = [], training.compiled
+
+    def counting(function):
+        def traced_function(*arguments):
+            traced.append(function.__name__)
+            return function(*arguments)
+        return compiled(traced_function)
+
+    monkeypatch.setattr(training, "compiled", counting)
+    monkeypatch.setattr(ledger, "has_accelerator", lambda: together)
+    monkeypatch.setattr(ledger, "device", lambda: "a test")
+    train(small(), few, epochs=3, runs=3, learning_rate=lambda epoch: 0.1 / (epoch + 1))
+    assert traced.count("epoch") == 1
+    assert traced.count("classify") == 1  # validation and test sets have one size here
+
+
+# ---- learning rate, early stopping, the reporting rule ----
+
+
+def test_learning_rate_can_be_a_function_of_the_epoch(few):
+    constant = measured(train(small(), few))
+    assert measured(train(small(), few, learning_rate=lambda epoch: 0.3)) == constant
+    result = train(small(), few, epochs=3, learning_rate=lambda epoch: [0.3, 1e-12, 1e-12][epoch])
+    (run,), _ = measured(result)
+    assert run["loss"][0] == constant[0][0]["loss"][0]
+    assert run["loss"][1] == run["loss"][2] and len(set(run["validation_accuracy"])) == 1  # it stands still
+    assert result.settings["learning_rate"] == [0.3, 1e-12, 1e-12]
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping(few, patience):
+    """After its first epoch this network does not change: so many more epochs, then it stops."""
+    result = train(small(), few, epochs=9, early_stopping=patience,
+                   learning_rate=lambda epoch: 1e-12 if epoch else 0.3)
+    assert [len(result.runs[0][key]) for key in ("loss", "test_accuracy")] == [1 + patience] * 2
+
+
+def test_early_stopping_waits_while_the_network_gets_better():
+    history = {"validation_accuracy": [0.1, 0.3, 0.2, 0.25, 0.31, 0.31, 0.3]}
+    assert not training._stalled(history, 3) and training._stalled(history, 2)
+    assert not training._stalled(history, None) and not training._stalled({"validation_accuracy": []}, 1)
+
+
+def result_of(*runs):
+    runs = [{"seed": seed, "validation_accuracy": validation, "test_accuracy": test}
+            for seed, (validation, test) in enumerate(runs)]
+    return Result("rule", {}, runs, np.zeros((len(runs), 1)), len(runs))
+
+
+def test_best_validation_rule():
+    """The test accuracy that belongs to the best validation accuracy of any run; not the best on test."""
+    result = result_of(([0.90, 0.95, 0.91], [0.89, 0.93, 0.94]), ([0.94, 0.92], [0.98, 0.97]))
+    assert result.test_accuracies.tolist() == [0.93, 0.98]
+    assert result.best_run == 0 and result.test_accuracy == 0.93
+
+
+def test_ties_take_the_later_epoch():
+    result = result_of(([0.9, 0.95, 0.95, 0.91], [0.1, 0.2, 0.3, 0.4]))
+    assert result.best_epoch(result.runs[0]) == 2 and result.test_accuracy == 0.3
+
+
+# ---- trouble ----
+
+
+def test_killed_training_goes_on_where_it_stopped(home, monkeypatch):
+    """Killed while a checkpoint is written, then called again: as if nothing had happened."""
+    status, _, errors = experiments.run_elsewhere("killed", home / "killed")
+    assert status == -signal.SIGKILL, errors
+    assert not (home / "killed/runs/long.json").exists()
+
+    trained, mini_batches = [], training.mini_batches
+    monkeypatch.setattr(training, "mini_batches", lambda images, size, seed, epoch: (
+        trained.append((seed, epoch)), mini_batches(images, size, seed, epoch))[1])
+    records = {}
+    for way in ("killed", "undisturbed"):
+        trained.clear()
+        monkeypatch.setattr(ledger, "HOME", home / way)
+        experiments.long_training()
+        zero = [epoch for seed, epoch in trained if seed == 0]
+        assert zero == [0, 0] + {"killed": [2, 3], "undisturbed": [0, 1, 2, 3]}[way]  # 0, 0: to compile
+        assert not list((home / way / "checkpoints").glob("*.npz"))
+        record = json.loads((home / way / "runs/long.json").read_text())
+        for run in record["runs"]:
+            del run["seconds"], run["finished"]
+        with np.load(home / way / "runs/long.predictions.npz") as predictions:
+            records[way] = record, {seed: array.tolist() for seed, array in predictions.items()}
+    assert records["killed"] == records["undisturbed"]
+    assert [run["seed"] for run in records["killed"][0]["runs"]] == [0, 1]
+
+
+def test_divergence_is_an_error_and_leaves_nothing(home, few):
+    with pytest.raises(FloatingPointError, match=r"Run 0 diverged in epoch 2.*learning_rate, 1e\+38, is too"):
+        train(sequential(nets.Softmax(10)), few, epochs=3, name="wild",
+              learning_rate=lambda epoch: 1e38 if epoch else 0.1)
+    assert not (home / "runs").exists()
+    (checkpoint,) = (home / "checkpoints").iterdir()
+    arrays = ledger.load_arrays(checkpoint)
+    assert len(arrays["loss"]) == 1  # the good epoch
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_checkpoints_can_be_kept_elsewhere(home, few, monkeypatch):
+    monkeypatch.setenv("NETS_CHECKPOINTS", str(home / "drive"))
+    with pytest.raises(FloatingPointError):  # so that the checkpoint stays
+        train(sequential(nets.Softmax(10)), few, name="wild",
+              learning_rate=lambda epoch: 1e38 if epoch else 0.1)
+    assert [path.name for path in home.iterdir()] == ["drive"] and len(list((home / "drive").iterdir())) == 1
+
+
+@pytest.mark.parametrize("rate", [1e3, 1e6])
+def test_plain_divergence_is_noticed(few, rate):
+    network = sequential(nets.FullyConnected(20, "relu"), nets.FullyConnected(20, "relu"), nets.Softmax(10))
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        train(network, few, epochs=3, learning_rate=rate)
+
+
+def test_gradient_of_hopeless_answers():
+    """A network that is very sure and wrong learns from its error as fast as the formula p - y says."""
+    network = keras.Sequential([keras.Input((1, 1, 1)), nets.Softmax(2)])
+    epoch, _ = training.compile_training(network, 0.0, several=False)
+    arrays = ([np.zeros((1, 2), "float32"), np.array([200, 0], "float32")], [],
+              np.zeros((1, 1, 1, 1), "uint8"), np.array([1], "int32"), np.array([[0]], "int32"),
+              np.array(1, "int32"), np.array(1.0, "float32"))
+    (_, bias), _, _ = epoch(*([ops.convert_to_tensor(a) for a in array] if isinstance(array, list)
+                              else ops.convert_to_tensor(array) for array in arrays))
+    np.testing.assert_allclose(bias, [199, 1])
+
+
+@pytest.mark.parametrize("argument, value", [
+    ("epochs", 0), ("epochs", 2.5), ("mini_batch_size", 0), ("mini_batch_size", 301), ("runs", 0),
+    ("runs", "3"), ("l2", -0.1), ("learning_rate", 0), ("learning_rate", -0.1),
+    ("learning_rate", lambda epoch: 0.1 - epoch),
+    ("l2", None),
+    ("l2", float("nan")),
+    ("learning_rate", "fast"),
+    ("learning_rate", float("nan")),
+    ("seed", -1), ("early_stopping", -1), ("early_stopping", 1.5),
+    ("seed", "x"),
+])
+def test_wrong_argument_is_named(few, argument, value):
+    with pytest.raises(ValueError, match=f"(?i){argument}"):
+        train(small(), few, **{argument: value})
+
+
+@pytest.mark.parametrize("layers", [
+    [nets.Softmax(5)], [nets.FullyConnected(10)], [keras.layers.Dense(10, "softmax")]],
+    ids=["too few classes", "no probabilities", "not flattened"])
+def test_a_network_without_a_probability_for_each_class_is_refused(few, layers):
+    with pytest.raises(ValueError, match="must end in probabilities of 10 classes.*nets.Softmax"):
+        train(sequential(*layers), few)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_labels_that_do_not_match_the_images_are_refused(few, part):
+    digits = getattr(few, part)
+    broken = few._replace(**{part: digits._replace(labels=digits.labels[:-1])})
+    with pytest.raises(ValueError, match=f"data.{part} has {len(digits.images)} images and"):
+        train(small(), broken)
+
+
+def test_other_backends_are_refused(few, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(ValueError, match="needs TensorFlow or JAX.*torch.*KERAS_BACKEND"):
+        train(small(), few)
