@@ -122,7 +122,7 @@ def test_quick_is_short_and_never_writes(home, mnist, train, trained, mode):
     result = train(data=mnist, runs=5, epochs=7, keep_weights=True, learning_rate=lambda epoch: 0.1)
     assert sorted(trained) == [0, 1] and [run["seed"] for run in result.runs] == [0, 1]
     assert [len(run["loss"]) for run in result.runs] == [1, 1]
-    assert result.predictions.shape == (2, 1000)
+    assert result.predictions.shape == (2, 1000) and result.name == "tiny"
     assert result.settings["data"]["train"][0] == result.settings["data"]["validation"][0] == 1000
     assert not files(home)
 
@@ -178,12 +178,13 @@ def test_unset_trains_the_missing_runs_on_an_accelerator(train, trained, mode, m
     assert sorted(trained) == [0, 1, 2]
 
 
-def test_unset_trains_other_settings(train, trained, mode, monkeypatch):
+@pytest.mark.parametrize("changes, seed", [({"epochs": 1}, 0), ({"seed": 5}, 5)])
+def test_unset_trains_other_settings_or_seeds(train, trained, mode, monkeypatch, changes, seed):
     train()
     accelerator(monkeypatch, False)
     mode(None)
-    train(epochs=1)
-    assert trained == [0, 0]
+    train(**changes)
+    assert trained == [0, seed]
 
 
 # ---- adding runs ----
@@ -312,7 +313,7 @@ def frozen():
 
 
 def wired(shortcut):
-    """A network of two paths that are added, or of one path added to itself: the same layers."""
+    """The same layers: the outputs of two are added, or the second's to itself. Named by Keras."""
     inputs = keras.Input((28, 28, 1))
     first = nets.FullyConnected(10)(inputs)
     second = nets.FullyConnected(10)(first)
@@ -325,6 +326,8 @@ NETWORKS = [lambda: dense(), lambda: dense(21), lambda: dense(20, "tanh"), lambd
             lambda: conv(pool_size=3), lambda: conv(activation="relu"),
             lambda: sequential(nets.Softmax(10)), lambda: sequential(nets.FullyConnected(10, "softmax")),
             lambda: sequential(keras.layers.Flatten(), keras.layers.Dense(10, "softmax")),
+            lambda: sequential(keras.layers.MaxPooling2D(), nets.Softmax(10)),
+            lambda: sequential(keras.layers.AveragePooling2D(), nets.Softmax(10)),
             lambda: keras.Sequential([keras.layers.Rescaling(1 / 255), nets.Softmax(10)])]
 
 
@@ -333,9 +336,7 @@ def test_different_networks_have_different_fingerprints(settings):
 
 
 @pytest.mark.parametrize("one, other", [
-    pytest.param(dense, frozen, id="frozen"),
-    pytest.param(lambda: wired(True), lambda: wired(False), id="wired"),
-])
+    (dense, frozen), (lambda: wired(True), lambda: wired(False))], ids=["frozen", "wired"])
 def test_networks_that_train_differently_have_different_fingerprints(settings, one, other):
     assert ledger.fingerprint(settings(one())) != ledger.fingerprint(settings(other()))
 
@@ -361,6 +362,7 @@ def test_equal_calls_have_equal_fingerprints(settings):
 
 
 def test_describe_does_not_depend_on_names():
+    assert ledger.describe(wired(True)) == ledger.describe(wired(True))
     assert ledger.describe(dense()) == ledger.describe(sequential(
         nets.FullyConnected(20, name="hidden"), nets.Softmax(10, name="output")))
 

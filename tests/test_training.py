@@ -192,8 +192,9 @@ def test_evaluate_is_the_share_of_right_answers(few):
 def test_the_network_holds_the_first_runs_weights_afterwards(few):
     network = experiments.with_batch_normalization()
     result = train(network, few, runs=2)
-    answers = network.predict(few.test.images, verbose=0).argmax(axis=1)
-    assert answers.tolist() == result.predictions[0].tolist() != result.predictions[1].tolist()
+    probabilities = network.predict(few.test.images, verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert probabilities.argmax(axis=1).tolist() == result.predictions[0].tolist() != result.predictions[1].tolist()
 
 
 def test_training_learns(mnist):
@@ -351,8 +352,9 @@ def test_wrong_argument_is_named(few, argument, value):
 
 
 @pytest.mark.parametrize("layers", [
-    [nets.Softmax(5)], [nets.FullyConnected(10)], [keras.layers.Dense(10, "softmax")]],
-    ids=["too few classes", "no probabilities", "not flattened"])
+    [nets.Softmax(5)], [nets.FullyConnected(10)], [keras.layers.Dense(10, "softmax")],
+    [nets.Softmax(10), keras.layers.Softmax()]],
+    ids=["too few classes", "no probabilities", "not flattened", "no softmax activation"])
 def test_a_network_without_a_probability_for_each_class_is_refused(few, layers):
     with pytest.raises(ValueError, match="must end in probabilities of 10 classes.*nets.Softmax"):
         train(sequential(*layers), few)
