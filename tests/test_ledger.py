@@ -327,7 +327,7 @@ NETWORKS = [lambda: dense(), lambda: dense(21), lambda: dense(20, "tanh"), lambd
             lambda: sequential(nets.Softmax(10)), lambda: sequential(nets.FullyConnected(10, "softmax")),
             lambda: sequential(keras.layers.Flatten(), keras.layers.Dense(10, "softmax")),
             lambda: sequential(keras.layers.MaxPooling2D(), nets.Softmax(10)),
-            lambda: sequential(keras.layers.AveragePooling2D(), nets.Softmax(10)),
+            lambda: sequential(keras.layers.AveragePooling2D(2), nets.Softmax(10)),
             lambda: keras.Sequential([keras.layers.Rescaling(1 / 255), nets.Softmax(10)])]
 
 
