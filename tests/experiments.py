@@ -31,13 +31,11 @@ def first(train, rest):
                         for part, n in zip(nets.load_mnist(), (train, rest, rest))))
 
 
-def run_elsewhere(*arguments, backend=None):
-    """This program in a process of its own; returns its exit status and output."""
-    environment = {**os.environ, "NETS_MODE": "full",
-                   "KERAS_BACKEND": backend or keras.backend.backend()}
-    done = subprocess.run([sys.executable, __file__, *map(str, arguments)], env=environment,
-                          capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+def start(*arguments, backend):
+    """Start this program in a process of its own."""
+    return subprocess.Popen([sys.executable, __file__, *map(str, arguments)],
+                            env={**os.environ, "NETS_MODE": "full", "KERAS_BACKEND": backend},
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 # ---- both backends ----

@@ -102,35 +102,33 @@ def test_l2_of_the_chapter_is_a_keras_regularizer(few):
 # ---- both backends, one run or several ----
 
 
-@pytest.fixture(scope="session")
-def other_backend():
-    """The numbers of experiments.py on the other of the two backends."""
-    other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
-    status, output, errors = experiments.run_elsewhere("two_epochs", "together_or_alone", backend=other)
-    assert status == 0, errors
-    return json.loads(output.splitlines()[-1])
-
-
 @pytest.fixture(scope="module")
-def this_backend():
-    with pytest.MonkeyPatch.context() as patch:
+def numbers():
+    """What experiments.py measures on this backend, and meanwhile on the other one."""
+    names = "two_epochs", "together_or_alone"
+    other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
+    with experiments.start(*names, backend=other) as process, pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETS_MODE", "full")
-        return {name: getattr(experiments, name)() for name in ("two_epochs", "together_or_alone")}
+        here = {name: getattr(experiments, name)() for name in names}
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return {"this backend": here, "other backend": json.loads(output.splitlines()[-1])}
 
 
-def test_backends_agree(this_backend, other_backend):
-    assert this_backend["two_epochs"] == pytest.approx(other_backend["two_epochs"], abs=1e-4)
-    assert this_backend["two_epochs"][1] < this_backend["two_epochs"][0] < 2
+def test_backends_agree(numbers):
+    here, there = (numbers[backend]["two_epochs"] for backend in ("this backend", "other backend"))
+    assert here == pytest.approx(there, abs=1e-4)
+    assert here[1] < here[0] < 2
 
 
 @pytest.mark.parametrize("network", ["with_dropout", "with_batch_normalization"])
-@pytest.mark.parametrize("backend", ["this_backend", "other_backend"])
-def test_runs_trained_together_equal_runs_trained_alone(request, backend, network):
-    numbers = request.getfixturevalue(backend)["together_or_alone"][network]
-    assert numbers["together"]["size"] == [3, 3, 3] and 3 not in numbers["alone"]["size"]
-    np.testing.assert_allclose(numbers["together"]["loss"], numbers["alone"]["loss"], atol=1e-4)
-    np.testing.assert_allclose(numbers["together"]["accuracy"], numbers["alone"]["accuracy"], atol=0.011)
-    assert len({losses[0] for losses in numbers["together"]["loss"]}) == 3  # three different runs
+@pytest.mark.parametrize("backend", ["this backend", "other backend"])
+def test_runs_trained_together_equal_runs_trained_alone(numbers, backend, network):
+    together, alone = (numbers[backend]["together_or_alone"][network][way] for way in ("together", "alone"))
+    assert together["size"] == [3, 3, 3] and 3 not in alone["size"]
+    np.testing.assert_allclose(together["loss"], alone["loss"], atol=1e-4)
+    np.testing.assert_allclose(together["accuracy"], alone["accuracy"], atol=0.011)
+    assert len({losses[0] for losses in together["loss"]}) == 3  # three different runs
 
 
 def test_the_same_call_gives_the_same_numbers(few):
@@ -274,8 +272,9 @@ def test_ties_take_the_later_epoch():
 
 def test_killed_training_goes_on_where_it_stopped(home, monkeypatch):
     """Killed while a checkpoint is written, then called again: as if nothing had happened."""
-    status, _, errors = experiments.run_elsewhere("killed", home / "killed")
-    assert status == -signal.SIGKILL, errors
+    with experiments.start("killed", home / "killed", backend=keras.backend.backend()) as process:
+        _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
     assert not (home / "killed/runs/long.json").exists()
 
     trained, mini_batches = [], training.mini_batches
