@@ -31,7 +31,7 @@ class Result:
 
     @property
     def best_run(self):
-        """Index of the run with the best validation accuracy: the chapter reports this one."""
+        """Index of the run with the best validation accuracy, of equals the first: the chapter's choice."""
         return max(range(len(self.runs)), key=lambda r: max(self.runs[r]["validation_accuracy"]))
 
     @property

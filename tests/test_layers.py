@@ -92,7 +92,8 @@ def test_conv_pool_equals_keras(rng, shape, size, strides, pool_size):
     layer = ConvPool(3, size, strides, pool_size=pool_size, activation="relu")
     images = rng.normal(size=(2, *shape)).astype("float32")
     output = layer(images)
-    maps = ops.max_pool(ops.conv(images, layer.kernel, strides), pool_size)
+    cell = (pool_size, pool_size)
+    maps = ops.max_pool(ops.conv(images, layer.kernel, strides), cell, cell)
     np.testing.assert_allclose(output, ops.relu(maps + layer.bias), atol=1e-5)
 
 
