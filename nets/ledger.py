@@ -1,23 +1,29 @@
 """The ledger: one JSON file for each experiment, written only by a training run.
 
-`data/runs/<name>.json` holds the settings, their fingerprint, and what every run measured; test-set
-predictions (`<name>.predictions.npz`, one row a run) and, where a page shows them, the first run's
-weights (`<name>.weights.h5`) lie beside it.
+`data/runs/<name>.json` holds the settings, their fingerprint, and what every run measured; the
+probabilities given to the test images (`<name>.predictions.npz`, an array a run) and, where a page
+shows them, the first run's weights (`<name>.weights.h5`) lie beside it.
 """
 
+import contextlib
 import datetime
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import subprocess
+import sys
 import tempfile
 
 import keras
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from nets.data import HOME
 
@@ -89,6 +95,15 @@ def fingerprint(settings):
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def read(path):
+    """The record in the file `path`."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path.name} in the ledger is damaged ({error}): restore it, for example with "
+                         "`git checkout`, or remove it and train again.") from error
+
+
 def find(name, settings):
     """The record of `name` with exactly these settings, or None if nothing has this name.
 
@@ -100,7 +115,7 @@ def find(name, settings):
     other = None
     for path in [folder / f"{name}.json", folder / f"{name}~{wanted[:8]}.json"]:
         if path.exists():
-            record = json.loads(path.read_text())
+            record = read(path)
             if record["fingerprint"] == wanted:
                 return record
             other = record
@@ -120,35 +135,47 @@ def path_of(name, settings, suffix=".json"):
     `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
     """
     plain, wanted = directory() / f"{name}.json", fingerprint(settings)
-    taken = plain.exists() and json.loads(plain.read_text())["fingerprint"] != wanted
+    taken = plain.exists() and read(plain)["fingerprint"] != wanted
     return directory() / ((f"{name}~{wanted[:8]}" if taken else name) + suffix)
 
 
-def add(name, settings, run, predictions):
-    """Add a finished run and its test-set predictions to the record of these settings, or start one."""
-    runs, all_predictions = runs_of(name, settings)
-    runs[run["seed"]], all_predictions[run["seed"]] = run, predictions
-    path = path_of(name, settings)
-    save_arrays(path_of(name, settings, ".predictions.npz"),
-                {str(seed): np.asarray(p, np.uint8) for seed, p in sorted(all_predictions.items())})
-    head = json.dumps({"name": name, "fingerprint": fingerprint(settings), "settings": settings,
-                       "runs": []}, indent=1)
-    lines = ",\n".join("  " + json.dumps(runs[seed]) for seed in sorted(runs))  # a line a run
-    text = head.replace('"runs": []', f'"runs": [\n{lines}\n ]') + "\n"
-    replace(path, lambda aside: aside.write_text(text))
+def add(name, settings, run, probabilities):
+    """Add a finished run and its `halved` probabilities to the record of these settings, or start one."""
+    with locked():
+        runs, arrays = runs_of(name, settings)
+        runs[run["seed"]], arrays[run["seed"]] = run, probabilities
+        save_arrays(path_of(name, settings, ".predictions.npz"),
+                    {str(seed): arrays[seed] for seed in sorted(arrays)})
+        head = json.dumps({"name": name, "fingerprint": fingerprint(settings), "settings": settings,
+                           "runs": []}, indent=1)
+        lines = ",\n".join("  " + json.dumps(runs[seed]) for seed in sorted(runs))  # a line a run
+        text = head.replace('"runs": []', f'"runs": [\n{lines}\n ]') + "\n"
+        replace(path_of(name, settings), lambda aside: aside.write_text(text))
 
 
 def runs_of(name, settings):
-    """Runs and test-set predictions of a record, two dicts by seed; empty without a record."""
+    """Runs of a record and their test images' probabilities, two dicts by seed; empty without a record."""
     try:
         record = find(name, settings)
     except MissingRecord:
         record = None
     if record is None:
         return {}, {}
-    predictions = load_arrays(path_of(name, settings, ".predictions.npz"))
+    path = path_of(name, settings, ".predictions.npz")
+    if not path.exists():
+        raise MissingRecord(f"{path.name} is missing from the ledger: restore it, or remove {name}.json "
+                            "too and train again.")
     return ({run["seed"]: run for run in record["runs"]},
-            {int(seed): array.astype(int) for seed, array in predictions.items()})
+            {int(seed): array for seed, array in load_arrays(path).items()})
+
+
+def halved(probabilities):
+    """Probabilities (..., classes) as float16, in which each image's largest stays the largest."""
+    small = probabilities.astype(np.float16)
+    top = probabilities.argmax(axis=-1)
+    tied = small.argmax(axis=-1) != top
+    small[tied, top[tied]] = np.nextafter(small[tied].max(axis=-1), np.float16(2))
+    return small
 
 
 def load_weights(path, network):
@@ -181,6 +208,21 @@ def replace(path, save):
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)
+
+
+@contextlib.contextmanager
+def locked():
+    """Meanwhile, no other process adds to the ledger. (Windows has no such lock.)"""
+    directory().mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    folder = os.open(directory(), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def has_accelerator():
@@ -229,7 +271,6 @@ def provenance():
     return {
         "device": device(), "backend": backend, "commit": commit(),
         "versions": {"python": platform.python_version(),
-                     **{package: importlib.metadata.version(package)
-                        for package in ("keras", backend, "numpy")}},
+                     **{name: sys.modules[name].__version__ for name in ("keras", backend, "numpy")}},
         "finished": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -11,13 +11,16 @@ class Result:
     runs : list of dicts, one a run: `seed`; `loss`, `validation_accuracy` and `test_accuracy` with a
         value an epoch, accuracies as fractions; `seconds` and the number of runs trained `together`;
         and where it ran: `device`, `backend`, `versions`, `commit`, `finished`
-    predictions : int array (runs, test images), each run's answers on the test set after its last epoch
+    probabilities : array (runs, test images, classes), what each run gave the test images after its last
+        epoch, to three digits; None where a record made before November 2026 holds only the answers
+    predictions : int array (runs, test images), the digits with the largest probabilities
     wanted : int, the number of runs asked for; `runs` is shorter, or empty, where the ledger holds fewer
     """
 
-    def __init__(self, name, settings, runs, predictions, wanted):
-        self.name, self.settings, self.runs = name or "network", settings, runs
-        self.predictions, self.wanted = predictions, wanted
+    def __init__(self, name, settings, runs, answers, wanted):
+        self.name, self.settings, self.runs, self.wanted = name or "network", settings, runs, wanted
+        self.predictions = np.array([a if a.ndim == 1 else a.argmax(axis=-1) for a in answers], int)
+        self.probabilities = None if any(a.ndim == 1 for a in answers) else np.array(answers)
 
     def best_epoch(self, run):
         """Index of the epoch with the best validation accuracy; the last of equals."""

@@ -91,7 +91,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     entry = None if mode == "quick" else name  # in the ledger
     if mode == "recorded" and entry:
         ledger.find(entry, settings)  # or the error that names the settings that differ
-    known, predictions = ledger.runs_of(entry, settings) if entry else ({}, {})
+    known, probabilities = ledger.runs_of(entry, settings) if entry else ({}, {})
     weights_path = ledger.path_of(entry, settings, ".weights.h5") if entry and keep_weights else None
     seeds = range(seed, seed + runs)
     missing = [s for s in seeds if s not in known]
@@ -106,7 +106,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, early_stopping,
                                              missing, entry and f"{entry}-{ledger.fingerprint(settings)}",
                                              announce=mode is None):
-        known[run["seed"]], predictions[run["seed"]] = run, answers
+        known[run["seed"]], probabilities[run["seed"]] = run, answers
         if run["seed"] == seed:
             _assign(network, weights)
             if weights_path:
@@ -118,7 +118,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
         raise ledger.MissingRecord(
             f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
             "these, or set NETS_MODE=full to train yours.")
-    return Result(name, settings, [known[s] for s in done], np.array([predictions[s] for s in done]), runs)
+    return Result(name, settings, [known[s] for s in done], [probabilities[s] for s in done], runs)
 
 
 def evaluate(network, images, labels):
@@ -210,7 +210,8 @@ def compile_training(network, l2_per_batch, several):
         takes the first `steps` rows of `order`, int32 (batches, [runs,] mini-batch size), as
         mini-batches; returns the new weights and state, and the sum of the mini-batches' losses.
     classify(weights, state, images)
-        takes images (chunks, n, height, width, channels); returns digits, int32 ([runs,] chunks, n).
+        takes images (chunks, n, height, width, channels); returns probabilities
+        ([runs,] chunks, n, classes).
     """
     decay = [l2_per_batch if variable.name == "kernel" else 0.0
              for variable in network.trainable_variables]
@@ -229,8 +230,7 @@ def compile_training(network, l2_per_batch, several):
         return weights, list(state), loss
 
     def answers(weights, state, images):
-        probabilities, _ = network.stateless_call(weights, state, images, training=False)
-        return ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+        return network.stateless_call(weights, state, images, training=False)[0]
 
     def epoch(weights, state, images, labels, order, steps, learning_rate):
         def body(i, carry):
@@ -254,8 +254,8 @@ def compile_training(network, l2_per_batch, several):
                 return ops.vectorized_map(lambda one: answers(*one, images), (weights, state))
             return answers(weights, state, images)
 
-        digits = ops.map(chunk, images)
-        return ops.swapaxes(digits, 0, 1) if several else digits
+        probabilities = ops.map(chunk, images)
+        return ops.swapaxes(probabilities, 0, 1) if several else probabilities
 
     return compiled(epoch), compiled(classify)
 
@@ -284,7 +284,7 @@ def mini_batches(images, mini_batch_size, seed, epoch):
 
 
 def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds, checkpoint, announce):
-    """Train the runs with these seeds; yields (run, test predictions, weights) as each is finished."""
+    """Train the runs with these seeds; yields (run, test probabilities, weights) as each is finished."""
     if not seeds:
         return
     ledger.commit()  # remembers which code this is, before anybody checks out another
@@ -309,8 +309,8 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
         return weights, state, np.reshape(loss, -1) / steps
 
     def predict(weights, state, part):
-        answers = np.reshape(classify(weights, state, chunks[part]), (-1, chunks[part].shape[0] * CLASSIFY))
-        return answers[:, :len(getattr(data, part).labels)]
+        p = np.asarray(classify(weights, state, chunks[part]))
+        return p.reshape(len(p) if several else 1, -1, p.shape[-1])[:, :len(getattr(data, part).labels)]
 
     def train_group(group):
         path = checkpoint and _checkpoint_path(checkpoint, group)
@@ -327,13 +327,13 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
                     "network; try a third of it.")
             history["loss"].append(loss)
             for part in chunks:
-                right = predict(weights, state, part) == getattr(data, part).labels
+                right = predict(weights, state, part).argmax(axis=-1) == getattr(data, part).labels
                 history[f"{part}_accuracy"].append(right.mean(axis=1))
             history["seconds"].append(time.perf_counter() - began)
             if path:
                 _save_checkpoint(path, weights, state, history)
             progress.update(group, number + 1, history)
-        answers = predict(weights, state, "test")
+        answers = ledger.halved(predict(weights, state, "test"))
         finished = []
         for i, seed in enumerate(group):
             run = {"seed": seed}

@@ -180,7 +180,7 @@ def ledger_figures():
     for path in sorted((ROOT / "data" / "runs").glob("*.json")):
         record = json.loads(path.read_text())
         for count in range(1, len(record["runs"]) + 1):
-            result = Result(record["name"], record["settings"], record["runs"][:count], None, count)
+            result = Result(record["name"], record["settings"], record["runs"][:count], [], count)
             tests = 100 * result.test_accuracies
             percentages.update([rounded(tests.mean()), *map(rounded, tests)])
             levels += [tests.mean(), 100 * result.test_accuracy]

@@ -1,6 +1,7 @@
 """The ledger: what was measured is kept whole, found again, and never mixed up."""
 
 import json
+import multiprocessing
 import os
 import re
 
@@ -12,6 +13,7 @@ from experiments import sequential
 import nets
 from nets import data, ledger, training
 from nets.ledger import MissingRecord
+from nets.result import Result
 
 
 @pytest.fixture
@@ -67,6 +69,37 @@ def test_full_trains_once_and_records(home, train, trained):
     assert sorted(trained) == [0, 1]  # no more than before
     assert again.runs == first.runs and again.settings == first.settings
     np.testing.assert_array_equal(again.predictions, first.predictions)
+    np.testing.assert_array_equal(again.probabilities, first.probabilities)
+
+
+def test_probabilities_are_those_of_the_trained_network(train, few):
+    network = sequential(nets.Softmax(10))
+    result = train(network, runs=2)
+    expected = network.predict(few.test.images, verbose=0)
+    assert result.probabilities.shape == (2, len(few.test.labels), 10)
+    np.testing.assert_allclose(result.probabilities[0], expected, atol=5e-4)
+    assert abs(result.probabilities[1] - expected).max() > 0.01
+    np.testing.assert_array_equal(result.predictions, result.probabilities.argmax(axis=-1))
+
+
+def test_halved_probabilities_keep_the_largest():
+    p = np.array([[[0.1, 0.45002, 0.45003, 0], [0, 0, 0, 1]],
+                  [[0.25, 0.25, 0.25, 0.25], [0.9, 0.1, 0, 0]]], np.float32)
+    assert p.astype(np.float16).argmax(axis=-1).tolist() == [[1, 3], [0, 0]]
+    small = ledger.halved(p)
+    assert small.dtype == np.float16 and small.argmax(axis=-1).tolist() == [[2, 3], [0, 0]]
+    np.testing.assert_allclose(small, p, atol=5e-4)
+
+
+def test_a_record_of_answers_only_has_no_probabilities(home, train, mode):
+    result = train(runs=2)
+    path = home / "runs/tiny.predictions.npz"
+    arrays = ledger.load_arrays(path)
+    np.savez(path, **{**arrays, "1": result.predictions[1].astype("uint8")})
+    mode("recorded")
+    again = train(runs=2)
+    assert again.probabilities is None and (again.predictions == result.predictions).all()
+    assert train(runs=1).probabilities is not None
 
 
 def test_without_a_name_nothing_is_recorded(home, train, trained):
@@ -248,6 +281,38 @@ def test_recorded_with_none_of_the_wanted_runs(train, mode):
 # ---- failures ----
 
 
+def test_a_damaged_record_says_what_to_do(home, train):
+    train()
+    path = home / "runs/tiny.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(ValueError, match=r"tiny\.json in the ledger is damaged.*remove it and train again"):
+        train()
+
+
+def test_missing_predictions_say_what_to_do(home, train):
+    train()
+    (home / "runs/tiny.predictions.npz").unlink()
+    with pytest.raises(MissingRecord, match=r"tiny\.predictions\.npz is missing.*remove tiny\.json"):
+        train()
+
+
+@pytest.mark.skipif(ledger.fcntl is None, reason="this system has no such lock")
+def test_two_processes_lose_no_run(home, train):
+    settings = train(runs=1).settings
+    run, probabilities = {"loss": []}, np.zeros((3, 10), np.float16)
+    context = multiprocessing.get_context("fork")
+    adders = [context.Process(target=lambda start=start: [
+        ledger.add("tiny", settings, {"seed": seed, **run}, probabilities) for seed in range(start, 40, 2)])
+        for start in (2, 3)]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join(60)
+    assert [adder.exitcode for adder in adders] == [0, 0]
+    runs, arrays = ledger.runs_of("tiny", settings)
+    assert sorted(runs) == sorted(arrays) == [0, *range(2, 40)]
+
+
 @pytest.mark.parametrize("failing", ["tiny.json", "tiny.predictions.npz"])
 def test_a_failure_while_moving_leaves_the_old_record_whole(home, train, monkeypatch, failing):
     first = train()
@@ -263,8 +328,8 @@ def test_a_failure_while_moving_leaves_the_old_record_whole(home, train, monkeyp
         train(runs=2)
     monkeypatch.setattr(os, "replace", replace)
     assert files(home)["runs/tiny.json"] == before["runs/tiny.json"]
-    known, predictions = ledger.runs_of("tiny", first.settings)
-    assert [known[0]] == first.runs and (predictions[0] == first.predictions[0]).all() and 1 not in known
+    known, probabilities = ledger.runs_of("tiny", first.settings)
+    assert [known[0]] == first.runs and (probabilities[0] == first.probabilities[0]).all() and 1 not in known
     assert [run["seed"] for run in train(runs=2).runs] == [0, 1]  # and the next call repairs it
 
 
@@ -414,11 +479,13 @@ def test_record_is_complete(record):
 
 def test_record_predictions_give_its_last_accuracy(record, mnist):
     path, content = record
-    predictions = ledger.load_arrays(path.with_suffix(".predictions.npz"))
+    arrays = ledger.load_arrays(path.with_suffix(".predictions.npz"))
     images, checksum = content["settings"]["data"]["test"]
-    answers = [predictions[str(run["seed"])] for run in content["runs"]]
-    assert all(one.shape == (images,) for one in answers)
+    result = Result("", {}, content["runs"], [arrays[str(run["seed"])] for run in content["runs"]], 1)
+    assert result.predictions.shape == (len(result.runs), images)
+    if result.probabilities is not None:
+        np.testing.assert_allclose(result.probabilities.sum(axis=-1, dtype=float), 1, atol=3e-3)
     if [images, checksum] != ledger.digest(mnist.test):
         pytest.skip("this experiment has a test set of its own")
-    for run, one in zip(content["runs"], answers):
-        assert (one == mnist.test.labels).mean() == pytest.approx(run["test_accuracy"][-1], abs=1e-6)
+    for run, answers in zip(result.runs, result.predictions):
+        assert (answers == mnist.test.labels).mean() == pytest.approx(run["test_accuracy"][-1], abs=1e-6)

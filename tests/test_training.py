@@ -79,10 +79,10 @@ def test_200_steps_equal_the_original_ones(mnist, activation, learning_rate, dro
         assert abs(theirs - start).max() > 0.001  # there was something to compute
 
     test = mnist.test.images[:500]
-    digits = classify(new, state, ops.convert_to_tensor(test[None]))
+    ours = classify(new, state, ops.convert_to_tensor(test[None]))
     kept = 1 - dropout
-    *_, probabilities = oracle.forward(expected, test / 256, activation, kept, kept)
-    assert (np.ravel(digits) == probabilities.argmax(axis=1)).mean() >= 0.998
+    *_, theirs = oracle.forward(expected, test / 256, activation, kept, kept)
+    np.testing.assert_allclose(ours[0], theirs, atol=1e-3)
 
 
 def test_l2_of_the_chapter_is_a_keras_regularizer(few):

@@ -33,7 +33,7 @@ def recorded(name):
     if not path.exists():
         return None
     record = json.loads(path.read_text())
-    return Result(name, record["settings"], record["runs"], None, len(record["runs"]))
+    return Result(name, record["settings"], record["runs"], [], len(record["runs"]))
 
 
 def table():
