@@ -45,6 +45,9 @@ pages: .venv/ready  ## renew the stored outputs and the table of results from th
 	$(BIN)/nb-clean clean $(NB_CLEAN) $(NOTEBOOKS)
 	$(BIN)/python tools/results.py
 
+full: .venv/ready  ## train what the ledger lacks, at full scale: make full, or make full PAGES="05 07" RUNS=5
+	$(BIN)/python tools/full.py $(PAGES) $(if $(RUNS),--runs $(RUNS))
+
 serve: book  ## build the site and serve it at http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
@@ -64,4 +67,4 @@ clean:  ## remove the site and the virtual environment
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick links run pages serve repository clean
+.PHONY: help book test lint unit strict quick links run pages full serve repository clean

@@ -239,7 +239,7 @@ def device():
         if cpuinfo.exists():
             name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines()
                          if line.startswith("model name")), name)
-        return f"{name}, {cores()} cores"
+        return f"{name}, {cores()} core{'s' * (cores() > 1)}"
     if keras.backend.backend() == "jax":
         import jax
         return jax.devices()[0].device_kind

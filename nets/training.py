@@ -104,8 +104,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
         ledger.load_weights(weights_path, network)
 
     for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, early_stopping,
-                                             missing, entry and f"{entry}-{ledger.fingerprint(settings)}",
-                                             announce=mode is None):
+                                             missing, entry and (entry, settings), announce=mode is None):
         known[run["seed"]], probabilities[run["seed"]] = run, answers
         if run["seed"] == seed:
             _assign(network, weights)
@@ -283,7 +282,7 @@ def mini_batches(images, mini_batch_size, seed, epoch):
     return order[:batches * mini_batch_size].reshape(batches, mini_batch_size)
 
 
-def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds, checkpoint, announce):
+def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds, record, announce):
     """Train the runs with these seeds; yields (run, test probabilities, weights) as each is finished."""
     if not seeds:
         return
@@ -313,7 +312,7 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
         return p.reshape(len(p) if several else 1, -1, p.shape[-1])[:, :len(getattr(data, part).labels)]
 
     def train_group(group):
-        path = checkpoint and _checkpoint_path(checkpoint, group)
+        path = record and checkpoint_path(*record, group)
         weights, state, history = _begin([starts[seed] for seed in group], several, path)
         while len(history["loss"]) < len(rates) and not _stalled(history, early_stopping):
             if stop.is_set():
@@ -391,11 +390,11 @@ def _assign(network, values):
 HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
 
 
-def _checkpoint_path(checkpoint, group):
+def checkpoint_path(name, settings, seeds):
     """A file in NETS_CHECKPOINTS (on Colab, name a folder of your Drive) or beside the ledger."""
-    folder = os.environ.get("NETS_CHECKPOINTS") or ledger.directory().parent / "checkpoints"
-    seeds = "-".join(map(str, group))
-    return pathlib.Path(folder) / f"{checkpoint}-{keras.backend.backend()}-{seeds}.npz"
+    folder = pathlib.Path(os.environ.get("NETS_CHECKPOINTS") or ledger.directory().parent / "checkpoints")
+    run = "-".join([name, ledger.fingerprint(settings), keras.backend.backend(), *map(str, seeds)])
+    return folder / f"{run}.npz"
 
 
 def _save_checkpoint(path, weights, state, history):

@@ -1,0 +1,97 @@
+"""`make full`: trains what pages lack, and only that."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from experiments import sequential
+from test_book import tool
+
+import nets
+from nets import ledger
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CELLS = ["""
+import keras
+import nets
+if "google.colab" in __import__("sys").modules:
+    %pip install nothing
+mnist = nets.load_mnist()
+few = nets.MNIST(*(nets.Digits(part.images[:300], part.labels[:300]) for part in mnist))
+def train(name, **options):
+    network = keras.Sequential([keras.layers.Rescaling(1 / 256), nets.Softmax(10)])
+    options = {"epochs": 2, "mini_batch_size": 10, "learning_rate": 0.1, **options}
+    return nets.train(network, few, name=name, **options)
+""", """
+result = train("tiny", runs=2, keep_weights=True)
+print(result.predictions[0])  # fails as long as there is no record
+""", """
+train("wild", learning_rate=1e38)
+"""]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A repository with two pages: one trains, the other diverges."""
+    shutil.copytree(ROOT / "nets", tmp_path / "nets", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("tools", "data", "book"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / "tools/full.py", tmp_path / "tools")
+    (tmp_path / "data/mnist").symlink_to(ROOT / "data/mnist")
+    for name, cells in (("01-tiny", CELLS[:2]), ("02-wild", [CELLS[0], CELLS[2]])):
+        page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        nbformat.write(page, tmp_path / f"book/{name}.ipynb")
+    return tmp_path
+
+
+def full(copy, *arguments):
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(copy)}
+    return subprocess.run([sys.executable, copy / "tools/full.py", *arguments], env=environment,
+                          capture_output=True, text=True, timeout=300)
+
+
+def seeds(copy, name="tiny"):
+    return [run["seed"] for run in json.loads((copy / f"data/runs/{name}.json").read_text())["runs"]]
+
+
+def test_full_trains_what_is_missing_in_processes_and_only_that(copy):
+    first = full(copy, "01", "--runs", "1")
+    assert first.returncode == 0, first.stderr
+    assert "Training 1 run on" in first.stdout and "tiny 0: recorded" in first.stdout and seeds(copy) == [0]
+    again = full(copy)
+    assert "tiny 1, wild 0" in again.stdout or "wild 0, tiny 1" in again.stdout
+    assert "tiny 1: recorded" in again.stdout and seeds(copy) == [0, 1]
+    assert "wild 0: Run 0 diverged" in again.stdout
+    assert again.returncode == 1 and "1 of 2 runs failed" in again.stderr
+    weights = (copy / "data/runs/tiny.weights.h5").stat().st_mtime_ns
+    last = full(copy, "01")
+    assert last.returncode == 0 and "Training" not in last.stdout and "tiny: 2 runs" in last.stdout
+    assert (copy / "data/runs/tiny.weights.h5").stat().st_mtime_ns == weights
+    assert not list((copy / "data/checkpoints").glob("tiny*"))
+
+
+def test_full_names_pages_that_are_not_there(copy):
+    wrong = full(copy, "01", "77")
+    assert wrong.returncode == 1 and "77" in wrong.stderr
+
+
+def test_on_an_accelerator_the_runs_of_an_experiment_are_one_call(few, home, monkeypatch):
+    module = tool("full")
+    options = {"epochs": 1, "mini_batch_size": 10, "learning_rate": 0.1, "name": "tiny", "runs": 3}
+    network = sequential(nets.Softmax(10))
+    result = nets.train(network, few, **{**options, "runs": 1})
+    calls, train = [], nets.train
+    monkeypatch.setattr(nets, "train", lambda *arguments, **options: (
+        calls.append((options["seed"], options["runs"])), train(*arguments, **options))[1])
+    result.wanted = 3
+    experiment = module.Experiment(network, few, options, result)
+    assert experiment.work() == 784 * 10 * 300 + 10 * 300
+    wanted = [(experiment, seed) for seed in experiment.missing(None)]
+    assert list(module.train_together(wanted)) == [(experiment, 1, None), (experiment, 2, None)]
+    assert calls == [(0, 3)]
+    assert [run["seed"] for run in ledger.read(home / "runs/tiny.json")["runs"]] == [0, 1, 2]
