@@ -20,22 +20,24 @@ def _check(layer, **sizes):
 
 
 def patches(images, size, strides=1):
-    """Every `size` x `size` window of the images, laid out along the channel axis.
+    """Every `size` x `size` window of the images, laid out along the first axis.
+
+    With the batch last, what is copied lies together in memory; columns first, then rows, makes
+    10 copies of a 5 x 5 window instead of 25, and as many additions in the gradient.
 
     Parameters
     ----------
-    images : tensor (batch, height, width, channels)
+    images : tensor (channels, height, width, batch)
     size, strides : int, in pixels
 
     Returns
     -------
-    tensor (batch, rows, columns, size * size * channels), rows = (height - size) // strides + 1;
-    the last axis runs over window row, window column and channel, in this order.
+    tensor (size * size * channels, rows, columns, batch), rows = (height - size) // strides + 1;
+    the first axis runs over window row, window column and channel, in this order.
     """
-    rows, columns = ((n - size) // strides + 1 for n in images.shape[1:3])
-    return ops.concatenate(
-        [images[:, i:i + strides * (rows - 1) + 1:strides, j:j + strides * (columns - 1) + 1:strides]
-         for i in range(size) for j in range(size)], axis=-1)
+    rows, columns = (strides * ((n - size) // strides) + 1 for n in images.shape[1:3])
+    images = ops.concatenate([images[:, :, j:j + columns:strides] for j in range(size)])
+    return ops.concatenate([images[:, i:i + rows:strides] for i in range(size)])
 
 
 @keras.saving.register_keras_serializable("nets")
@@ -91,9 +93,11 @@ class ConvPool(keras.layers.Layer):
             shape=(self.filters,), initializer=self.bias_initializer, name="bias")
 
     def call(self, images):
-        kernel = ops.reshape(self.kernel, (-1, self.filters))
-        maps = ops.matmul(patches(images, self.kernel_size, self.strides), kernel)
-        return self.activation(self._pool(maps) + self.bias)
+        windows = patches(ops.transpose(images, (3, 1, 2, 0)), self.kernel_size, self.strides)
+        kernel = ops.transpose(ops.reshape(self.kernel, (-1, self.filters)))
+        maps = ops.matmul(kernel, ops.reshape(windows, (kernel.shape[1], -1)))
+        maps = ops.reshape(maps, (self.filters, *windows.shape[1:3], -1))
+        return self.activation(ops.transpose(self._pool(maps), (3, 1, 2, 0)) + self.bias)
 
     def _pool(self, maps):
         if self.pool is None:
@@ -101,7 +105,7 @@ class ConvPool(keras.layers.Layer):
         size = self.pool_size
         rows, columns = (n // size for n in maps.shape[1:3])
         cells = ops.reshape(maps[:, :rows * size, :columns * size],
-                            (-1, rows, size, columns, size, self.filters))
+                            (self.filters, rows, size, columns, size, -1))
         if self.pool == "max":
             return ops.max(cells, axis=(2, 4))
         return ops.sqrt(ops.sum(ops.square(cells), axis=(2, 4)) + 1e-12)  # finite slope at 0
