@@ -1,8 +1,13 @@
-"""More training images from those we have."""
+"""More training images from those we have: expanded once, or distorted afresh for each epoch."""
 
+import functools
+
+import keras
 import numpy as np
+from keras import ops
 
 from nets.data import Digits
+from nets.training import compiled
 
 
 def expand(digits, seed=0):
@@ -30,3 +35,123 @@ def expand(digits, seed=0):
     moved[4, :, :, :-1] = images[:, :, 1:]
     order = np.random.default_rng(seed).permutation(5 * len(images))
     return Digits(moved.reshape(-1, *images.shape[1:])[order], np.tile(digits.labels, 5)[order])
+
+
+def affine(images, seed, rotation=0.0, scale=0.0, shear=0.0, shift=0.0):
+    """The images, each stretched, slanted, turned and moved, in this order, by amounts of its own.
+
+    Each amount is drawn uniformly between minus and plus the one that is given. Paper (0) enters at
+    the edges.
+
+    Parameters
+    ----------
+    images : uint8 array or tensor (n, height, width, channels)
+    seed : int; the same seed gives the same images, on one backend and kind of device
+    rotation, shear : float, degrees below 90; a shear slants upright lines by so much
+    scale : float below 1; height and width are multiplied by two independent factors 1 ± scale
+    shift : float, pixels, downwards and to the right, independently
+
+    Returns
+    -------
+    uint8 tensor of the images' shape
+
+    Source: Ciresan, Meier, Gambardella and Schmidhuber 2010, section 2.
+    """
+    limits = {"rotation": (rotation, 90), "shear": (shear, 90), "scale": (scale, 1), "shift": (shift, np.inf)}
+    _check("affine", images, limits)
+    strengths = np.array([np.radians(rotation), np.radians(shear), scale, scale, shift, shift], "float32")
+    drawn = keras.random.uniform((6, len(images)), -1, 1, seed=seed) * strengths[:, None]
+    return _compiled(_affine)(ops.convert_to_tensor(images), drawn)
+
+
+def elastic(images, seed, sigma=4.0, alpha=34.0):
+    """The images, each bent by a smooth random field of displacements of its own.
+
+    For every pixel a displacement downwards and one to the right are drawn uniformly from [-1, 1]; both
+    fields are smoothed by a Gaussian, and multiplied by `alpha`. So a displacement is about
+    alpha * sqrt(1/3) / (2 * sqrt(pi) * sigma) pixels (1.4 with the defaults, less at the edges), and
+    displacements d pixels apart have the correlation exp(-(d / (2 * sigma))**2).
+
+    Parameters
+    ----------
+    images : uint8 array or tensor (n, height, width, channels)
+    seed : int; the same seed gives the same images, on one backend and kind of device
+    sigma : float, standard deviation of the Gaussian, pixels
+    alpha : float, strength; 0 changes nothing
+
+    Returns
+    -------
+    uint8 tensor of the images' shape
+
+    Source: Simard, Steinkraus and Platt 2003, section 2.
+    """
+    _check("elastic", images, {"alpha": (alpha, np.inf), "sigma": (sigma, np.inf)})
+    if not sigma:
+        raise ValueError("elastic: sigma must be above 0.")
+    count, height, width = images.shape[:3]
+    noise = keras.random.uniform((2, count, height, width), -1, 1, seed=seed)
+    smooth_down, smooth_right = (ops.convert_to_tensor(gaussian(size, sigma)) for size in (height, width))
+    return _compiled(_elastic)(ops.convert_to_tensor(images), noise, smooth_down * alpha, smooth_right)
+
+
+def gaussian(size, sigma):
+    """The matrix (size, size) that smooths a column of pixels by a Gaussian; beyond the ends is nothing."""
+    distance = np.arange(size)
+    weights = np.exp(-0.5 * (distance / sigma)**2)
+    reach = np.arange(1, int(8 * sigma) + 2)
+    weights /= 1 + 2 * np.exp(-0.5 * (reach / sigma)**2).sum()
+    return weights[abs(distance[:, None] - distance)].astype("float32")
+
+
+def _check(name, images, strengths):
+    if len(images.shape) != 4 or keras.backend.standardize_dtype(images.dtype) != "uint8":
+        raise ValueError(f"{name}: the images must be bytes, 0 to 255, of the shape (n, height, width, "
+                         f"channels), not {images.dtype} {tuple(images.shape)}.")
+    for strength, (value, limit) in strengths.items():
+        if not 0 <= value < limit:
+            raise ValueError(f"{name}: {strength} must be at least 0 and below {limit}, not {value!r}.")
+
+
+@functools.cache
+def _compiled(function):
+    return compiled(function)
+
+
+def _grid(images):
+    """Row and column number of each pixel: tensors (height, 1) and (width,)."""
+    return ops.arange(images.shape[1], dtype="float32")[:, None], ops.arange(images.shape[2], dtype="float32")
+
+
+def _affine(images, drawn):
+    turn, slant, taller, wider, down, right = ops.unstack(drawn[:, :, None, None], num=6)
+    rows, columns = _grid(images)
+    middle, centre = (images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2
+    rows, columns = rows - middle - down, columns - centre - right  # where a pixel comes from: every
+    rows, columns = (ops.cos(turn) * rows - ops.sin(turn) * columns,  # step backwards, the last one first
+                     ops.sin(turn) * rows + ops.cos(turn) * columns)
+    columns = columns - ops.tan(slant) * rows
+    return _resampled(images, rows / (1 + taller) + middle, columns / (1 + wider) + centre)
+
+
+def _elastic(images, noise, smooth_down, smooth_right):
+    down, right = ops.unstack(ops.matmul(ops.matmul(smooth_down, noise), smooth_right), num=2)
+    rows, columns = _grid(images)
+    return _resampled(images, rows + down, columns + right)
+
+
+def _resampled(images, rows, columns):
+    """The images at these positions, (n, height, width) each, interpolated between four pixels."""
+    count, height, width, channels = images.shape
+    pixels = ops.reshape(ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))), (count, -1, channels))
+    rows, columns = ops.clip(rows, -1, height) + 1, ops.clip(columns, -1, width) + 1  # in the padded image
+    top, left = (ops.minimum(ops.floor(rows), height), ops.minimum(ops.floor(columns), width))
+    corner = ops.reshape(ops.cast(top * (width + 2) + left, "int32"), (count, -1, 1))
+
+    def pixel(offset):
+        values = ops.take_along_axis(pixels, corner + offset, axis=1)
+        return ops.cast(ops.reshape(values, images.shape), "float32")
+
+    down, right = (rows - top)[..., None], (columns - left)[..., None]
+    upper = (1 - right) * pixel(0) + right * pixel(1)
+    lower = (1 - right) * pixel(width + 2) + right * pixel(width + 3)
+    return ops.cast(ops.round((1 - down) * upper + down * lower), "uint8")

@@ -83,6 +83,17 @@ def describe(network):
     return described
 
 
+def describe_function(function):
+    """A function, and what functools.partial bound to it, as plain data: ["elastic", {"alpha": 20.0}]."""
+    bound = function if isinstance(function, functools.partial) else functools.partial(function)
+    name = getattr(bound.func, "__name__", "<lambda>")
+    if name == "<lambda>" or bound.args:
+        raise ValueError("The ledger must be able to tell augmentations apart: define a function with a "
+                         "name, and bind its settings by their names, as in "
+                         "functools.partial(nets.elastic, alpha=20.0).")
+    return [name, bound.keywords]
+
+
 def digest(part):
     """Number of images of a `Digits` and the start of a SHA-256 sum of its images and labels."""
     total = hashlib.sha256(np.ascontiguousarray(part.images))

@@ -19,7 +19,7 @@ from nets.result import Result, duration
 CLASSIFY = 500  # images classified at once
 
 
-def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs=1, seed=0,
+def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, augment=(), runs=1, seed=0,
           early_stopping=None, name=None, keep_weights=False):
     """Train a classifier by mini-batch stochastic gradient descent, as the chapter does.
 
@@ -49,6 +49,9 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     epochs, mini_batch_size : int
     learning_rate : float, or a function from the epoch (0, 1, ...) to one
     l2 : float, the chapter's lambda
+    augment : list of functions of (images, seed) to as many images, applied in turn to all training
+        images afresh for each epoch and run: `nets.affine`, `nets.elastic` or your own, their
+        settings bound by functools.partial, as in [functools.partial(nets.elastic, alpha=20.0)]
     runs, seed : int
     early_stopping : int, optional: stop a run after so many epochs without a better validation accuracy
     name : str, optional: the ledger's name for this experiment
@@ -87,6 +90,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     }
     if early_stopping:
         settings["early_stopping"] = early_stopping
+    if augment:
+        settings["augment"] = [ledger.describe_function(function) for function in augment]
 
     entry = None if mode == "quick" else name  # in the ledger
     if mode == "recorded" and entry:
@@ -103,8 +108,9 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, runs
     if weights_path and seed in known and seed not in missing:
         ledger.load_weights(weights_path, network)
 
-    for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, early_stopping,
-                                             missing, entry and (entry, settings), announce=mode is None):
+    for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, augment,
+                                             early_stopping, missing, entry and (entry, settings),
+                                             announce=mode is None):
         known[run["seed"]], probabilities[run["seed"]] = run, answers
         if run["seed"] == seed:
             _assign(network, weights)
@@ -282,7 +288,19 @@ def mini_batches(images, mini_batch_size, seed, epoch):
     return order[:batches * mini_batch_size].reshape(batches, mini_batch_size)
 
 
-def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds, record, announce):
+def augmented(images, augment, seed, epoch):
+    """The images as the functions of `augment` change them for this epoch of the run with this seed."""
+    for i, function in enumerate(augment):
+        (own_seed,) = np.random.SeedSequence([seed, epoch, i]).generate_state(1)
+        changed = ops.convert_to_tensor(function(images, int(own_seed)))
+        if changed.shape != images.shape or changed.dtype != images.dtype:
+            raise ValueError(f"An augmentation must keep the images' shape and type: it took {images.dtype} "
+                             f"{tuple(images.shape)} and gave {changed.dtype} {tuple(changed.shape)}.")
+        images = changed
+    return images
+
+
+def _train_runs(network, data, rates, mini_batch_size, l2, augment, early_stopping, seeds, record, announce):
     """Train the runs with these seeds; yields (run, test probabilities, weights) as each is finished."""
     if not seeds:
         return
@@ -299,12 +317,19 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
     starts = {seed: starting_point(network, seed) for seed in seeds}
     stop = threading.Event()
 
-    def one_epoch(weights, state, group, number, steps=batches):
-        order = [mini_batches(images, mini_batch_size, seed, number) for seed in group]
-        order = np.stack(order, axis=1) if several else order[0]
-        weights, state, loss = run_epoch(
-            weights, state, train_images, train_labels, ops.convert_to_tensor(order),
-            ops.convert_to_tensor(steps, "int32"), ops.convert_to_tensor(rates[number], "float32"))
+    def prepare(group, number):
+        """Images, labels and order of an epoch."""
+        orders = [mini_batches(images, mini_batch_size, seed, number) for seed in group]
+        pictures, labels = train_images, train_labels
+        if augment:  # the images of each run follow those of the run before
+            pictures = ops.concatenate([augmented(train_images, augment, seed, number) for seed in group])
+            labels = ops.tile(train_labels, len(group))
+            orders = [order + i * images for i, order in enumerate(orders)]
+        return pictures, labels, ops.convert_to_tensor(np.stack(orders, axis=1) if several else orders[0])
+
+    def one_epoch(weights, state, prepared, number, steps=batches):
+        weights, state, loss = run_epoch(weights, state, *prepared, ops.convert_to_tensor(steps, "int32"),
+                                         ops.convert_to_tensor(rates[number], "float32"))
         return weights, state, np.reshape(loss, -1) / steps
 
     def predict(weights, state, part):
@@ -318,7 +343,7 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
             if stop.is_set():
                 return [], None
             number, began = len(history["loss"]), time.perf_counter()
-            weights, state, loss = one_epoch(weights, state, group, number)
+            weights, state, loss = one_epoch(weights, state, prepare(group, number), number)
             if not np.isfinite(loss).all():
                 raise FloatingPointError(
                     f"Run {group[int(np.argmin(np.isfinite(loss)))]} diverged in epoch {number + 1}: its "
@@ -345,10 +370,14 @@ def _train_runs(network, data, rates, mini_batch_size, l2, early_stopping, seeds
         return finished, path
 
     weights, state, _ = _begin([starts[seed] for seed in groups[0]], several)
-    one_epoch(weights, state, groups[0], 0, steps=1)  # compiles
-    probes, began = min(100, batches), time.perf_counter()
-    one_epoch(weights, state, groups[0], 0, steps=probes)
-    progress = Progress(len(groups), workers, len(rates), (time.perf_counter() - began) / probes * batches)
+    one_epoch(weights, state, prepare(groups[0], 0), 0, steps=1)  # compiles
+    times = [time.perf_counter()]
+    prepared = prepare(groups[0], 0)
+    times.append(time.perf_counter())
+    one_epoch(weights, state, prepared, 0, steps=min(100, batches))
+    times.append(time.perf_counter())
+    preparing, stepping = np.diff(times)
+    progress = Progress(len(groups), workers, len(rates), preparing + stepping * max(1, batches / 100))
     if announce:
         print(f"Training {len(seeds)} run{'s' * (len(seeds) > 1)} of {len(rates)} epochs on "
               f"{ledger.device()}: about {duration(progress.time_left())}.", flush=True)

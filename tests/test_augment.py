@@ -1,0 +1,258 @@
+"""Distortions: what they do to a picture, held against SciPy, and how training uses them."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from experiments import sequential
+from keras import ops
+from scipy import ndimage
+
+import nets
+from nets import augment, ledger, training
+
+DISTORTIONS = {
+    "elastic": functools.partial(nets.elastic, sigma=3.0, alpha=30.0),
+    "affine": functools.partial(nets.affine, rotation=20.0, scale=0.2, shear=10.0, shift=2.0),
+}
+each = pytest.mark.parametrize("distort", DISTORTIONS.values(), ids=DISTORTIONS)
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """Images with ink up to the edge, not square, all different."""
+    return np.random.default_rng(0).integers(1, 256, (20, 28, 24, 1), "uint8")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Lets a test say what is drawn."""
+    def draw(values):
+        def uniform(shape, minval, maxval, seed):
+            assert (minval, maxval) == (-1, 1)
+            return ops.convert_to_tensor(np.broadcast_to(values, shape).astype("float32"))
+        monkeypatch.setattr(keras.random, "uniform", uniform)
+    return draw
+
+
+def resampled(image, rows, columns):
+    return np.round(ndimage.map_coordinates(image[..., 0].astype(float), [rows, columns], order=1,
+                                            mode="grid-constant"))
+
+
+@pytest.mark.parametrize("distort", [functools.partial(nets.elastic, alpha=0.0), nets.affine])
+def test_no_strength_changes_nothing(noise, distort):
+    np.testing.assert_array_equal(distort(noise, seed=0), noise)
+
+
+@each
+def test_the_seed_decides(noise, distort):
+    first, again, other = (ops.convert_to_numpy(distort(noise, seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert first.dtype == np.uint8 and first.shape == noise.shape
+    assert (first != other).mean() > 0.5 and (first != noise).mean() > 0.5
+
+
+@each
+def test_each_image_is_distorted_in_its_own_way(noise, distort):
+    same = ops.convert_to_numpy(distort(np.repeat(noise[:1], 5, axis=0), seed=1))
+    assert all((same[i] != same[j]).any() for i in range(5) for j in range(i))
+
+
+@each
+def test_tensors_and_channels(noise, distort):
+    tensor = distort(ops.convert_to_tensor(noise), seed=1)
+    np.testing.assert_array_equal(tensor, distort(noise, seed=1))
+    two = ops.convert_to_numpy(distort(np.concatenate([noise, 255 - noise], axis=-1), seed=1))
+    np.testing.assert_array_equal(two[..., :1], tensor)
+    assert (two[..., 1] != two[..., 0]).any()
+
+
+def test_elastic_is_what_scipy_computes(noise, drawn):
+    fields = np.random.default_rng(1).uniform(-1, 1, (2, *noise.shape[:3]))
+    drawn(fields)
+    sigma, alpha = 2.5, 40.0
+    ours = ops.convert_to_numpy(nets.elastic(noise, 0, sigma, alpha))[..., 0].astype(float)
+    smooth = [[ndimage.gaussian_filter(field, sigma, mode="constant", truncate=10) for field in half]
+              for half in fields]
+    for image, result, down, right in zip(noise, ours, *smooth):
+        rows, columns = np.indices(down.shape)
+        expected = resampled(image, rows + alpha * down, columns + alpha * right)
+        assert abs(result - expected).max() <= 1 and (result == expected).mean() > 0.99  # one: rounding
+
+
+@pytest.mark.parametrize("rotation, shear, scale, shift", [(30, 0, 0, 0), (0, 20, 0, 0), (0, 0, 0.3, 0),
+                                                           (0, 0, 0, 2.25), (20, 10, 0.2, 1.5)])
+def test_affine_is_what_scipy_computes(noise, drawn, rotation, shear, scale, shift):
+    amounts = np.random.default_rng(2).uniform(-1, 1, (6, len(noise)))
+    drawn(amounts)
+    ours = ops.convert_to_numpy(nets.affine(noise, 0, rotation, scale, shear, shift))[..., 0].astype(float)
+    centre = (np.array(noise.shape[1:3]) - 1) / 2
+    for image, result, (turn, slant, taller, wider, down, right) in zip(noise, ours, amounts.T):
+        angle = np.radians(rotation * turn)
+        turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        slanted = np.array([[1, 0], [np.tan(np.radians(shear * slant)), 1]])
+        matrix = turned @ slanted @ np.diag([1 + scale * taller, 1 + scale * wider])  # stretched first
+        back = np.linalg.inv(matrix)
+        rows, columns = np.indices(image.shape[:2])
+        places = np.stack([rows, columns], axis=-1) - centre - shift * np.array([down, right])
+        expected = resampled(image, *np.moveaxis(places @ back.T + centre, -1, 0))
+        assert abs(result - expected).max() <= 1 and (result == expected).mean() > 0.99
+
+
+def test_paper_enters_at_the_edges(drawn):
+    ink = np.full((1, 9, 7, 1), 200, "uint8")
+    drawn(np.array([0, 0, 0, 0, 1, -1])[:, None])  # down by three pixels and to the left by three
+    moved = ops.convert_to_numpy(nets.affine(ink, 0, shift=3.0))[0, ..., 0]
+    assert (moved[:3] == 0).all() and (moved[:, -3:] == 0).all() and (moved[3:, :-3] == 200).all()
+
+
+@pytest.mark.parametrize("sigma, alpha", [(2.0, 8.0), (4.0, 34.0)])
+def test_size_and_smoothness_of_the_field_are_those_that_sigma_and_alpha_mean(sigma, alpha):
+    """A ramp of grey shows the displacement of each of its pixels."""
+    slope, count = 4, 2000
+    ramp = np.broadcast_to(slope * np.arange(60, dtype="uint8")[:, None], (count, 60, 60))[..., None]
+    shown = ops.convert_to_numpy(nets.elastic(ramp, 3, sigma, alpha))[..., 0].astype(float)
+    rows, columns = shown[:, 28:33, 30], shown[:, 30, 26:35]  # far from the edges
+    down = columns / slope - 30
+    size = alpha * np.sqrt(1 / 3) / (2 * np.sqrt(np.pi) * sigma)
+    assert abs(down.mean()) < 5 * size / np.sqrt(count)
+    assert down.std() == pytest.approx(size, rel=0.05)
+    for distance in (2, 4, 8):
+        measured = np.corrcoef(down[:, 0], down[:, distance])[0, 1]
+        assert measured == pytest.approx(np.exp(-(distance / (2 * sigma))**2), abs=0.06)
+    assert np.corrcoef(rows[:, 0] / slope - 28, rows[:, 4] / slope - 32)[0, 1] == pytest.approx(
+        np.exp(-(4 / (2 * sigma))**2), abs=0.06)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 5.0])
+def test_gaussian_matrix_keeps_the_sum_far_from_the_ends(sigma):
+    matrix = augment.gaussian(81, sigma)
+    np.testing.assert_allclose(matrix, matrix.T)
+    assert matrix[40].sum() == pytest.approx(1, abs=1e-5)
+    expected = ndimage.gaussian_filter1d(np.eye(81), sigma, mode="constant", truncate=12)
+    np.testing.assert_allclose(matrix, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (lambda images: nets.elastic(images / 255, 0), "elastic: the images must be bytes.*float64"),
+    (lambda images: nets.affine(images[..., 0], 0), r"affine: the images must be.*uint8 \(20, 28, 24\)"),
+    (lambda images: nets.elastic(images, 0, sigma=0.0), "sigma must be above 0"),
+    (lambda images: nets.elastic(images, 0, alpha=-1.0), "elastic: alpha must be at least 0"),
+    (lambda images: nets.affine(images, 0, rotation=90.0), "affine: rotation must be .* below 90"),
+    (lambda images: nets.affine(images, 0, scale=1.0), "affine: scale must be at least 0 and below 1"),
+])
+def test_wrong_arguments(noise, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        wrong(noise)
+
+
+# ---- in training ----
+
+
+def train(few, augment=(), **changes):
+    return nets.train(sequential(nets.Softmax(10)), few, **{"epochs": 2, "mini_batch_size": 10,
+                      "learning_rate": 0.1, "augment": augment, **changes})
+
+
+def losses(result):
+    return [run["loss"] for run in result.runs]
+
+
+def same(images, seed):
+    return images
+
+
+def test_an_augmentation_that_changes_nothing_changes_nothing(few):
+    assert losses(train(few, [same, functools.partial(nets.elastic, alpha=0.0)])) == losses(train(few))
+
+
+def test_functions_are_applied_in_turn_with_fresh_seeds_for_each_run_and_epoch(few):
+    seen = []
+
+    def first(images, seed):
+        seen.append(("first", seed))
+        return images // 2
+
+    def second(images, seed):
+        assert int(ops.max(images)) <= 127
+        seen.append(("second", seed))
+        return images
+
+    train(few, [first, second], runs=2)
+    assert [name for name, _ in seen[:4]] == ["first", "second"] * 2  # to compile, and to time
+    assert len(set(seen)) == 8  # two functions, epochs and runs
+    train(few, [first, second], seed=1, runs=1)
+    assert len(set(seen)) == 8
+
+
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_each_run_trains_on_its_own_images(few, monkeypatch, accelerator):
+    monkeypatch.setattr(ledger, "has_accelerator", lambda: accelerator)
+    monkeypatch.setattr(ledger, "device", lambda: "a test")
+    augment = [DISTORTIONS["affine"], DISTORTIONS["elastic"]]
+    result = train(few, augment, runs=2)
+    assert {run["together"] for run in result.runs} == {2 if accelerator else min(2, ledger.cores())}
+    monkeypatch.setattr(ledger, "has_accelerator", lambda: False)
+    for run, loss in enumerate(losses(result)):
+        np.testing.assert_allclose(loss, losses(train(few, augment, seed=run))[0], atol=1e-5)
+    assert abs(np.subtract(*losses(result))).min() > 1e-3
+    assert abs(np.subtract(losses(result), losses(train(few, runs=2)))).min() > 1e-3
+
+
+def test_the_record_says_how_images_were_augmented(few, home):
+    plain, bent = train(few, name="tiny"), train(few, list(DISTORTIONS.values()), name="bent")
+    assert "augment" not in plain.settings
+    assert bent.settings["augment"] == [
+        ["elastic", {"sigma": 3.0, "alpha": 30.0}],
+        ["affine", {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "shift": 2.0}]]
+    assert losses(train(few, list(DISTORTIONS.values()), name="bent")) == losses(bent)  # found again
+    train(few, [nets.elastic], name="bent")
+    assert len(list((home / "runs").glob("bent~*.json"))) == 1
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (lambda images, seed: images, "define a function with a name"),
+    (functools.partial(nets.elastic, 3), "bind its settings by their names"),
+])
+def test_augmentations_that_the_ledger_could_not_tell_apart(few, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        train(few, [wrong])
+
+
+def test_an_augmentation_must_keep_shape_and_type(few):
+    def cropped(images, seed):
+        return images[:, :20]
+
+    def scaled(images, seed):
+        return images / 256
+
+    for wrong in (cropped, scaled):
+        with pytest.raises(ValueError, match="must keep the images' shape and type"):
+            train(few, [wrong])
+
+
+def test_a_distortion_is_compiled_once(few, monkeypatch):
+    traced, compiled = [], training.compiled
+
+    def counting(function):
+        return compiled(lambda *arguments: (traced.append(function.__name__), function(*arguments))[1])
+
+    monkeypatch.setattr(augment, "compiled", counting)
+    augment._compiled.cache_clear()
+    train(few, [DISTORTIONS["elastic"], functools.partial(nets.elastic, sigma=2.0)], epochs=3, runs=2)
+    augment._compiled.cache_clear()
+    assert traced == ["_elastic"]
+
+
+def test_all_this_on_the_other_backend():
+    if os.environ.get("OTHER_BACKEND"):
+        pytest.skip("this is the other backend")
+    other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
+    run = subprocess.run([sys.executable, "-m", "pytest", "-q", __file__], capture_output=True, text=True,
+                         env={**os.environ, "KERAS_BACKEND": other, "OTHER_BACKEND": "yes"})
+    assert run.returncode == 0, run.stdout
