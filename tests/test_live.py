@@ -17,7 +17,10 @@ from nets import ledger
 from nets.data import HOME
 from tools import live
 
+pytestmark = pytest.mark.browser
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
 CHROMIUM = "/usr/bin/chromium"
 FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb"}
 
@@ -67,13 +70,14 @@ def show(chromium, site):
     """Open a figure; at the end, no page may have complained or asked for anything outside the site."""
     contexts, complaints, requests = [], [], []
 
-    def show(figure, precision="float16", **options):
+    def show(figure, folder="float16", path=None, **options):
         contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto((site / precision / "book" / f"{figure}.html").as_uri())
+        page.goto((path or site / folder / "book" / f"{figure}.html").as_uri())
+        page.locator(f"#live-{figure}").scroll_into_view_if_needed()
         page.wait_for_selector(f"#live-{figure}[data-ready]")
         page.requests = requests
         return page
@@ -82,11 +86,22 @@ def show(chromium, site):
     for context in contexts:
         context.close()
     assert not complaints
-    assert all(url.startswith(site.as_uri()) for url in requests)
+    assert all(url.startswith((site.as_uri(), SITE.as_uri())) for url in requests)
 
 
 def base64_of(array):
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+@pytest.mark.parametrize("name, figure", [("index", "draw"), ("09-filters", "draw"),
+                                          ("00-convolutional-networks", "field"), ("08-ensemble", "errors")])
+def test_figure_is_in_the_built_site(show, name, figure):
+    page = show(figure, path=SITE / "book" / f"{name}.html")
+    assert page.locator(f"#live-{figure} canvas").first.is_visible()
+    assert not page.locator(f"#live-{figure} > p").is_visible()
+    page.emulate_media(media="print")
+    assert not page.locator(f"#live-{figure} canvas").first.is_visible()
+    assert page.locator(f"#live-{figure} > p").is_visible()
 
 
 # ---- draw a digit ----
@@ -118,7 +133,7 @@ def draw(page, strokes, size=1.0, x=0.0, y=0.0):
         page.mouse.move(*places[0])
         page.mouse.down()
         for place in places[1:]:
-            page.mouse.move(*place, steps=4)
+            page.mouse.move(*place, steps=2)
         page.mouse.up()
     settle(page)
 
@@ -197,8 +212,10 @@ def test_touch_draws(show):
         touch(end)
         settle(page)
 
+    before = page.evaluate("scrollY")
     stroke("touchEnd")
-    assert answer(page) == 1 and page.evaluate("scrollY") == 0
+    assert answer(page) == 1
+    assert page.evaluate("scrollY") == before
     page.get_by_role("button", name="clear").click()
     stroke("touchCancel")
     assert answer(page) == 1
