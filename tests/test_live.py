@@ -198,7 +198,7 @@ def test_keyboard_alone_can_take_test_digits(show, mnist):
 
 
 def test_touch_draws(show):
-    page = show("draw", has_touch=True, viewport={"width": 390, "height": 844})
+    page = show("draw", has_touch=True, viewport={"width": 390, "height": 400})  # there is room to scroll
     pad, session = page.locator(".live-pad"), page.context.new_cdp_session(page)
 
     def touch(kind, *places):
@@ -206,9 +206,9 @@ def test_touch_draws(show):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def stroke(end):
-        touch("touchStart", (.5, .15))
+        touch("touchStart", (.5, .85))
         for step in range(1, 15):
-            touch("touchMove", (.5, .15 + .05 * step))
+            touch("touchMove", (.5, .85 - .05 * step))
         touch(end)
         settle(page)
 
@@ -344,9 +344,10 @@ def test_the_maps_fill_as_the_window_moves(show):
     feature_map.focus()
     page.keyboard.press("ArrowRight")
     assert (drawn(page, 1), drawn(page, 2)) == (8, 2)
-    for _ in range(20):
-        page.keyboard.press("ArrowUp")
-    assert page.evaluate("readingDigits.field.row") == 0  # it stops at the edge
+    for key, edge in (("ArrowUp", 0), ("ArrowDown", 23)):
+        for _ in range(13):
+            page.keyboard.press(key)
+        assert page.evaluate("readingDigits.field.row") == edge
     page.get_by_role("button", name="empty the maps").click()
     assert (drawn(page, 1), drawn(page, 2)) == (4, 1)
 

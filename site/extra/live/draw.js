@@ -76,6 +76,12 @@
   const [region, announce] = announcer();
 
   const panels = (canvases, label) => element("div", { class: "live-maps", role: "img", "aria-label": label }, ...canvases);
+  const inside = element("div", { hidden: "" }, // until the network is there
+    element("p", { class: "live-title" }, "The 20 feature maps of the first layer, 24 × 24"),
+    panels(maps, "The twenty feature maps of what is drawn"),
+    element("p", { class: "live-title" }, "What max-pooling keeps of them, 12 × 12"),
+    panels(pooled, "The twenty feature maps after pooling"),
+    caption);
   const figure = element("div", { class: "live-figure", role: "group", "aria-label": "Draw a digit" },
     element("div", { class: "live-columns" },
       element("div", {}, pad,
@@ -85,11 +91,7 @@
           { type: "button", "aria-label": `take a ${digit}`, click: () => take(digit) }, `${digit}`)))),
       element("div", { class: "live-reading" }, answer, element("ol", { class: "live-bars" }, ...bars.map(({ row }) => row)),
         element("div", { class: "live-input" }, input, "what the network gets: 28 × 28 pixels, scaled and centred"))),
-    element("p", { class: "live-title" }, "The 20 feature maps of the first layer, 24 × 24"),
-    panels(maps, "The twenty feature maps of what is drawn"),
-    element("p", { class: "live-title" }, "What max-pooling keeps of them, 12 × 12"),
-    panels(pooled, "The twenty feature maps after pooling"),
-    caption, region);
+    inside, region);
 
   const container = document.getElementById("live-draw");
   container.append(figure);
@@ -139,6 +141,7 @@
     const { record, accuracy } = data.weights;
     caption.textContent = `Each map is scaled by itself, white for 0. The network is the first run of the record “${record}”, `
       + `which reads ${(100 * accuracy).toFixed(2)}\u00a0% of the test digits correctly. It runs here, in your browser.`;
+    inside.hidden = false;
   }
 
   /** Read the pad at the next frame. */

@@ -28,7 +28,7 @@
       if (guesses[current] !== null) return;
       guesses[current] = digit;
       show(current);
-      next.focus();
+      next.focus({ preventScroll: true });
     }
 
     function show(i) {
@@ -47,20 +47,23 @@
           `network ${n + 1}: ${answer}` + (sure[n] === null ? "" : `, ${percent(sure[n])} sure`)))),
         element("p", {}, `the vote: ${vote}`),
       ]));
-      gallery.forEach((button, n) => {
-        const done = guesses[n] === null ? "" : guesses[n] === digits[n].label ? ", you gave the label" : ", you differ from the label";
-        button.className = guesses[n] === null ? "" : guesses[n] === digits[n].label ? "live-right" : "live-wrong";
-        button.setAttribute("aria-label", `digit ${n + 1}${done}`);
-        button.setAttribute("aria-current", n === i);
-      });
       const tried = guesses.filter((each) => each !== null).length;
       const right = guesses.filter((each, n) => each === digits[n].label).length;
-      score.textContent = `You gave the label of ${right} of the ${tried} you have tried. `
-        + `The vote of the ${networks} networks of “${record}” gives it for none: these are the ${digits.length} test digits that it misreads.`;
+      gallery.forEach((button, n) => {
+        const [mark, words] = guesses[n] === null ? ["", ""]
+          : guesses[n] === digits[n].label ? ["live-right", ", your guess is the label"] : ["live-wrong", ", your guess is not the label"];
+        button.className = mark;
+        button.setAttribute("aria-label", `digit ${n + 1}${words}`);
+        button.setAttribute("aria-current", n === i);
+      });
+      score.textContent = `These are the ${digits.length} test digits that the vote of the ${networks} networks of “${record}” misreads. `
+        + (tried ? `You gave the label of ${right} of the ${tried} you have tried.` : "Guess with a button, or type a digit.");
     }
 
-    container.append(element("div", { class: "live-figure", role: "group", "aria-label": "Explore the errors",
-      keydown: (event) => { if (/^[0-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) guess(Number(event.key)); } },
+    const typed = (event) => {
+      if (/^[0-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) guess(Number(event.key));
+    };
+    container.append(element("div", { class: "live-figure", role: "group", "aria-label": "Explore the errors", keydown: typed },
       element("div", { class: "live-columns" },
         element("div", { class: "live-picture" }, large, title),
         element("div", { class: "live-reading" }, question,
