@@ -14,6 +14,7 @@ help:  ## this list
 
 book: .venv/ready  ## build the site
 	rm -rf _build
+	$(BIN)/python tools/live.py
 	$(BIN)/jupyter-book build . -W --keep-going -n
 	@echo "Open $(CURDIR)/_build/html/index.html"
 

@@ -1,0 +1,195 @@
+// Draw a digit: the network reads along. Network, weights and sample digits are fetched at the first use.
+"use strict";
+{
+  const { data, load, element, pixels, paint, grey, drag, announcer, bytes, percent } = readingDigits;
+  const SIZE = 280, PEN = 22; // of the pad, in pixels
+  const FILTERS = 20, DIGITS = [...Array(10).keys()];
+
+  // ---- from the pad to the network's input ----
+
+  /**
+   * The network's input, 28 × 28 pixels from 0 to 255, or null for a blank pad.
+   *
+   * Prepared as MNIST's digits were: scaled into a square of 20 × 20, keeping the aspect, and laid with the
+   * centre of mass in the middle. Each pixel is the exact average of the piece of the pad that it covers.
+   * ink: size × size values from 0 to 255.
+   */
+  function preprocess(ink, size) {
+    let mass = 0, x = 0, y = 0, left = size, right = -1, top = size, bottom = -1;
+    for (let row = 0; row < size; row++) {
+      for (let column = 0; column < size; column++) {
+        const value = ink[row * size + column];
+        if (value === 0) continue;
+        mass += value;
+        x += value * (column + 0.5);
+        y += value * (row + 0.5);
+        left = Math.min(left, column);
+        right = Math.max(right, column);
+        top = Math.min(top, row);
+        bottom = row;
+      }
+    }
+    if (mass === 0) return null;
+    const pixel = Math.max(right - left + 1, bottom - top + 1) / 20; // how much of the pad it covers
+    const across = shares(x / mass, pixel, left, right), down = shares(y / mass, pixel, top, bottom);
+
+    const wide = new Float64Array(size * 28), input = new Float64Array(28 * 28);
+    for (const [to, column, share] of across) {
+      for (let row = top; row <= bottom; row++) wide[row * 28 + to] += share * ink[row * size + column];
+    }
+    for (const [to, row, share] of down) {
+      for (let column = 0; column < 28; column++) input[to * 28 + column] += share * wide[row * 28 + column];
+    }
+    return input;
+  }
+
+  /** Along one axis: which of the 28 pixels covers which of the pad's from `first` to `last`, and its share. */
+  function shares(centre, pixel, first, last) {
+    const found = [];
+    for (let from = first; from <= last; from++) {
+      const start = (from - centre) / pixel + 14.5, end = start + 1 / pixel; // of MNIST's digits, 14.5 is the mean
+      for (let to = Math.max(0, Math.floor(start)); to < Math.min(28, end); to++) {
+        found.push([to, from, Math.min(end, to + 1) - Math.max(start, to)]);
+      }
+    }
+    return found;
+  }
+
+  // ---- what the reader sees ----
+
+  const pad = element("canvas", {
+    width: SIZE, height: SIZE, class: "live-pad", tabindex: 0, role: "img",
+    "aria-label": "Pad to draw a digit on with mouse or finger. Without them, use the buttons below. Delete clears it.",
+    keydown: (event) => { if (["Delete", "Backspace", "Escape"].includes(event.key)) clear(); },
+  });
+  const pen = pad.getContext("2d", { willReadFrequently: true });
+  const answer = element("p", { class: "live-answer" });
+  const bars = DIGITS.map((digit) => ({
+    row: element("li"), bar: element("span", { class: "live-bar" }), number: element("span"), digit,
+  }));
+  for (const { row, bar, number, digit } of bars) {
+    row.append(`${digit}`, element("span", { class: "live-track" }, bar), number);
+  }
+  const input = pixels(28, { role: "img", "aria-label": "The digit as the network gets it, 28 by 28 pixels" });
+  const maps = Array.from({ length: FILTERS }, () => pixels(24)), pooled = maps.map(() => pixels(12));
+  const caption = element("p", { class: "live-note" });
+  const [region, announce] = announcer();
+
+  const panels = (canvases, label) => element("div", { class: "live-maps", role: "img", "aria-label": label }, ...canvases);
+  const inside = element("div", { hidden: "" }, // until the network is there
+    element("p", { class: "live-title" }, "The 20 feature maps of the first layer, 24 × 24"),
+    panels(maps, "The twenty feature maps of what is drawn"),
+    element("p", { class: "live-title" }, "What max-pooling keeps of them, 12 × 12"),
+    panels(pooled, "The twenty feature maps after pooling"),
+    caption);
+  const figure = element("div", { class: "live-figure", role: "group", "aria-label": "Draw a digit" },
+    element("div", { class: "live-columns" },
+      element("div", {}, pad,
+        element("div", { class: "live-buttons" },
+          element("button", { type: "button", click: clear }, "clear"), "or take a digit of the test set:"),
+        element("div", { class: "live-samples" }, ...DIGITS.map((digit) => element("button",
+          { type: "button", "aria-label": `take a ${digit}`, click: () => take(digit) }, `${digit}`)))),
+      element("div", { class: "live-reading" }, answer, element("ol", { class: "live-bars" }, ...bars.map(({ row }) => row)),
+        element("div", { class: "live-input" }, input, "what the network gets: 28 × 28 pixels, scaled and centred"))),
+    inside, region);
+
+  const container = document.getElementById("live-draw");
+  container.append(figure);
+
+  // ---- drawing ----
+
+  let place = null, network = null, waiting = false;
+  Object.assign(pen, { lineWidth: PEN, lineCap: "round", lineJoin: "round" });
+  drag(pad, (x, y, first) => {
+    const next = [SIZE * x, SIZE * y];
+    pen.beginPath();
+    pen.moveTo(...(first ? next : place));
+    pen.lineTo(...(place = next));
+    pen.stroke();
+    changed();
+  });
+
+  function clear() {
+    pen.clearRect(0, 0, SIZE, SIZE);
+    changed();
+  }
+
+  const taken = DIGITS.map(() => 0);
+  /** Put a test digit on the pad, each time another one. */
+  async function take(digit) {
+    await ready();
+    const { each, images } = data.samples;
+    const from = 784 * (each * digit + (taken[digit]++ % each));
+    const small = pixels(28), context = small.getContext("2d");
+    const image = context.createImageData(28, 28);
+    bytes(images).subarray(from, from + 784).forEach((ink, i) => image.data[4 * i + 3] = ink);
+    context.putImageData(image, 0, 0);
+    clear();
+    pen.drawImage(small, 0, 0, SIZE, SIZE);
+  }
+
+  /** Fetch the network, once. */
+  async function ready() {
+    try {
+      await Promise.all(["network.js", "data/weights.js", "data/samples.js"].map(load));
+    } catch (error) {
+      answer.textContent = "The network could not be loaded.";
+      throw error;
+    }
+    if (network) return;
+    network = readingDigits.network(data.weights);
+    const { record, accuracy } = data.weights;
+    caption.textContent = `Each map is scaled by itself, white for 0. The network is the first run of the record “${record}”, `
+      + `which reads ${(100 * accuracy).toFixed(2)}\u00a0% of the test digits correctly. It runs here, in your browser.`;
+    inside.hidden = false;
+  }
+
+  /** Read the pad at the next frame. */
+  function changed() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(async () => {
+      await ready();
+      waiting = false;
+      update();
+    });
+  }
+
+  function update() {
+    const { data: colours } = pen.getImageData(0, 0, SIZE, SIZE);
+    const ink = new Uint8Array(SIZE * SIZE);
+    for (let i = 0; i < ink.length; i++) ink[i] = colours[4 * i + 3]; // how opaque: there is no paper
+    const drawn = preprocess(ink, SIZE);
+    const read = drawn && network(drawn);
+    draw.probabilities = read?.probabilities ?? null;
+
+    paint(input, drawn ?? new Uint8Array(784), grey(255));
+    for (const [canvases, values] of [[maps, read?.maps], [pooled, read?.pooled]]) {
+      canvases.forEach((canvas, f) => {
+        const map = Array.from({ length: canvas.width ** 2 }, (_, i) => values?.[FILTERS * i + f] ?? 0);
+        paint(canvas, map, grey(Math.max(...map)));
+      });
+    }
+    const best = read ? read.probabilities.indexOf(Math.max(...read.probabilities)) : null;
+    for (const { row, bar, number, digit } of bars) {
+      bar.style.width = read ? `${100 * read.probabilities[digit]}%` : 0;
+      number.textContent = read ? percent(read.probabilities[digit]) : "–";
+      row.classList.toggle("live-best", digit === best);
+    }
+    answer.textContent = read ? `The network reads: ${best}` : "Draw a digit from 0 to 9.";
+    if (network) {
+      announce(read ? `The network reads ${best}, with probability ${percent(read.probabilities[best])}.` : "The pad is blank.");
+    }
+  }
+
+  const draw = readingDigits.draw = {
+    probabilities: null,
+    preprocess,
+    update,
+    ready,
+    /** Ten probabilities for 28 × 28 pixels from 0 to 255; after ready(). */
+    classify: (image) => network(image).probabilities,
+  };
+  update();
+  container.dataset.ready = "";
+}

@@ -1,0 +1,80 @@
+// The network, as nets/layers.py has it. Values lie in a row as in Keras: row, column and, fastest, channel.
+"use strict";
+{
+  /** Sums of a convolution: 5 × 5 windows of square maps, no padding, kernel not turned. */
+  function convolve(values, channels, kernel, filters) {
+    const side = Math.sqrt(values.length / channels), places = side - 4;
+    const sums = new Float32Array(places * places * filters);
+    for (let row = 0; row < places; row++) {
+      for (let column = 0; column < places; column++) {
+        const sum = (row * places + column) * filters;
+        for (let i = 0; i < 5; i++) {
+          for (let j = 0; j < 5 * channels; j++) {
+            const value = values[((row + i) * side + column) * channels + j];
+            if (value === 0) continue;
+            const weight = (i * 5 * channels + j) * filters;
+            for (let f = 0; f < filters; f++) sums[sum + f] += value * kernel[weight + f];
+          }
+        }
+      }
+    }
+    return sums;
+  }
+
+  /** The largest of each square of 2 × 2. */
+  function maxPool(values, channels) {
+    const side = Math.sqrt(values.length / channels), half = side / 2;
+    const largest = new Float32Array(half * half * channels).fill(-Infinity);
+    for (let i = 0; i < values.length; i++) {
+      const place = Math.floor(i / channels), row = Math.floor(place / side), column = place % side;
+      const to = ((row >> 1) * half + (column >> 1)) * channels + (i % channels);
+      if (values[i] > largest[to]) largest[to] = values[i];
+    }
+    return largest;
+  }
+
+  /** Sums of a fully connected layer. */
+  function multiply(values, kernel, units) {
+    const sums = new Float32Array(units);
+    values.forEach((value, i) => {
+      if (value !== 0) for (let u = 0; u < units; u++) sums[u] += value * kernel[i * units + u];
+    });
+    return sums;
+  }
+
+  const add = (sums, biases) => sums.map((sum, i) => sum + biases[i % biases.length]);
+  const relu = (sums, biases) => add(sums, biases).map((sum) => Math.max(0, sum));
+
+  function softmax(sums) {
+    const most = Math.max(...sums);
+    const powers = Array.from(sums, (sum) => Math.exp(sum - most));
+    const total = powers.reduce((a, b) => a + b);
+    return powers.map((power) => power / total);
+  }
+
+  /** A 16-bit floating point number from its bits. */
+  function half(bits) {
+    const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const size = exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction;
+    return bits & 0x8000 ? -size : size;
+  }
+
+  /** The network that tools/live.py has written, as a function of 28 × 28 pixels from 0 to 255. */
+  readingDigits.network = ({ shapes, numbers, precision }) => {
+    const { buffer } = readingDigits.bytes(numbers);
+    const all = precision === "float16"
+      ? Float32Array.from(new Uint16Array(buffer), half) : new Float32Array(buffer);
+    let end = 0;
+    const [w1, b1, w2, b2, w3, b3, w4, b4] = shapes.map((shape) =>
+      all.subarray(end, (end += shape.reduce((a, b) => a * b))));
+
+    return (pixels) => {
+      const sums = convolve(Float32Array.from(pixels, (pixel) => pixel / 256), 1, w1, b1.length);
+      const pooled = relu(maxPool(sums, b1.length), b1);
+      const features = relu(maxPool(convolve(pooled, b1.length, w2, b2.length), b2.length), b2);
+      const hidden = relu(multiply(features, w3, b3.length), b3);
+      const probabilities = softmax(add(multiply(hidden, w4, b4.length), b4));
+      return { maps: relu(sums, b1), pooled, probabilities };
+    };
+  };
+}

@@ -1,0 +1,451 @@
+"""The live figures, in Debian's Chromium, from files: no server, as in a local copy of the site.
+
+Each test opens a page that holds nothing but a figure, embedded by the block of HTML on the book's page.
+"""
+
+import base64
+import json
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import nets
+from nets import ledger
+from nets.data import HOME
+from tools import live
+
+pytestmark = pytest.mark.browser
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+CHROMIUM = "/usr/bin/chromium"
+FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb"}
+
+
+def block(figure, page):
+    """The HTML that embeds a figure in a page of the book."""
+    text = (ROOT / "book" / page).read_text()
+    if page.endswith(".ipynb"):
+        text = "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return re.search(rf'<div id="live-{figure}".*?(?=\n\n|\Z)', text, re.S)[0]
+
+
+@pytest.fixture(scope="session")
+def network():
+    """The network of the figures, in Keras."""
+    return live.trained_network()[0]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """A folder with a page for each figure, and what they load. `float32` has the weights in full."""
+    folder = tmp_path_factory.mktemp("site")
+    for precision in ("float16", "float32"):
+        copy = folder / precision
+        shutil.copytree(ROOT / "site" / "extra" / "live", copy / "live", ignore=lambda *_: ["data"])
+        live.write(copy / "live" / "data", precision)
+        (copy / "book").mkdir()
+        for figure, page in FIGURES.items():
+            (copy / "book" / f"{figure}.html").write_text(
+                f'<!doctype html><meta charset="utf-8"><title>{figure}</title>{block(figure, page)}')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if not pathlib.Path(CHROMIUM).exists():
+        pytest.fail("These tests need Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(chromium, site):
+    """Open a figure; at the end, no page may have complained or asked for anything outside the site."""
+    contexts, complaints, requests = [], [], []
+
+    def show(figure, folder="float16", path=None, **options):
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((path or site / folder / "book" / f"{figure}.html").as_uri())
+        page.locator(f"#live-{figure}").scroll_into_view_if_needed()
+        page.wait_for_selector(f"#live-{figure}[data-ready]")
+        page.requests = requests
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert not complaints
+    assert all(url.startswith((site.as_uri(), SITE.as_uri())) for url in requests)
+
+
+def base64_of(array):
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+@pytest.mark.parametrize("name, figure", [("index", "draw"), ("09-filters", "draw"),
+                                          ("00-convolutional-networks", "field"), ("08-ensemble", "errors")])
+def test_figure_is_in_the_built_site(show, name, figure):
+    page = show(figure, path=SITE / "book" / f"{name}.html")
+    assert page.locator(f"#live-{figure} canvas").first.is_visible()
+    assert not page.locator(f"#live-{figure} > p").is_visible()
+    page.emulate_media(media="print")
+    assert not page.locator(f"#live-{figure} canvas").first.is_visible()
+    assert page.locator(f"#live-{figure} > p").is_visible()
+
+
+# ---- draw a digit ----
+
+STROKES = {  # on a pad of 1 × 1, as one would write them
+    0: [[(.5, .15), (.35, .2), (.27, .4), (.27, .6), (.35, .8),
+         (.5, .85), (.65, .8), (.73, .6), (.73, .4), (.65, .2), (.5, .15)]],
+    1: [[(.55, .12), (.5, .5), (.47, .88)]],
+    2: [[(.28, .3), (.4, .17), (.6, .17), (.7, .32), (.6, .5), (.4, .7), (.27, .85), (.75, .83)]],
+    3: [[(.3, .2), (.5, .14), (.68, .25), (.62, .42), (.47, .48),
+         (.66, .56), (.7, .72), (.55, .86), (.3, .82)]],
+    4: [[(.35, .15), (.28, .5), (.7, .5)], [(.66, .15), (.62, .88)]],
+    7: [[(.25, .2), (.5, .18), (.73, .2), (.6, .45), (.5, .65), (.42, .88)]],
+}
+
+
+def within(target, x, y):
+    """A place in the target, given from 0 to 1, in pixels of the window."""
+    box = target.bounding_box()
+    return box["x"] + box["width"] * x, box["y"] + box["height"] * y
+
+
+def draw(page, strokes, size=1.0, x=0.0, y=0.0):
+    """Draw with the mouse, the drawing smaller and moved by shares of the pad."""
+    page.get_by_role("button", name="clear").click()
+    pad = page.locator(".live-pad")
+    for stroke in strokes:
+        places = [within(pad, x + size * a, y + size * b) for a, b in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=2)
+        page.mouse.up()
+    settle(page)
+
+
+def settle(page):
+    """Two frames later, with the network there."""
+    page.evaluate("""async () => {
+        await readingDigits.draw.ready();
+        for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+    }""")
+
+
+def answer(page):
+    probabilities = page.evaluate("readingDigits.draw.probabilities")
+    return probabilities and int(np.argmax(probabilities))
+
+
+def test_the_network_reads_strokes_of_the_mouse(show):
+    page = show("draw")
+    for digit, strokes in STROKES.items():
+        draw(page, strokes)
+        assert answer(page) == digit
+        assert page.locator(".live-answer").inner_text() == f"The network reads: {digit}"
+        draw(page, strokes, size=0.5, x=0.45, y=0.1)  # small, at the upper right
+        assert answer(page) == digit
+    assert page.locator("li.live-best").inner_text().startswith(str(digit))
+
+
+def test_it_costs_nothing_until_used_and_little_then(show, site):
+    page = show("draw")
+
+    def files():
+        return [site / url.removeprefix(site.as_uri() + "/") for url in page.requests]
+
+    assert sorted(file.name for file in files()) == ["draw.html", "draw.js", "live.css", "live.js"]
+    draw(page, STROKES[1])
+    assert len(files()) == 7
+    assert sum(file.stat().st_size for file in files()) < 400_000
+
+
+def test_a_blank_pad_has_no_answer(show):
+    page = show("draw")
+    draw(page, STROKES[1])
+    assert answer(page) == 1
+    page.locator(".live-pad").press("Delete")
+    settle(page)
+    assert answer(page) is None
+    assert page.evaluate("readingDigits.draw.preprocess(new Uint8Array(100), 10)") is None
+    assert "%" not in page.locator(".live-bars").inner_text()
+
+
+def test_keyboard_alone_can_take_test_digits(show, mnist):
+    page = show("draw")
+    page.keyboard.press("Tab")
+    assert "Pad to draw" in page.evaluate("document.activeElement.ariaLabel")
+    for _ in range(5):  # the pad, "clear", 0, 1, 2, 3
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function("readingDigits.draw.probabilities")
+    assert answer(page) == 3
+    page.wait_for_function("document.querySelector('output').textContent.startsWith('The network reads 3')")
+
+
+def test_touch_draws(show):
+    page = show("draw", has_touch=True, viewport={"width": 390, "height": 400})  # there is room to scroll
+    pad, session = page.locator(".live-pad"), page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        points = [dict(zip("xy", within(pad, x, y))) for x, y in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def stroke(end):
+        touch("touchStart", (.5, .85))
+        for step in range(1, 15):
+            touch("touchMove", (.5, .85 - .05 * step))
+        touch(end)
+        settle(page)
+
+    before = page.evaluate("scrollY")
+    stroke("touchEnd")
+    assert answer(page) == 1
+    assert page.evaluate("scrollY") == before
+    page.get_by_role("button", name="clear").click()
+    stroke("touchCancel")
+    assert answer(page) == 1
+    draw(page, STROKES[7])  # after a stroke was broken off the pad still works
+    assert answer(page) == 7
+
+
+# Each digit at a random size and place on a pad of its own, through preprocessing and network.
+READ_PLACED = """async ([images, places]) => {
+    await readingDigits.draw.ready();
+    const { bytes, draw } = readingDigits, inks = bytes(images);
+    const small = new OffscreenCanvas(28, 28).getContext("2d");
+    const pad = new OffscreenCanvas(280, 280).getContext("2d", { willReadFrequently: true });
+    return places.map(([x, y, side], n) => {
+        const image = small.createImageData(28, 28);
+        for (let i = 0; i < 784; i++) image.data[4 * i + 3] = inks[784 * n + i];
+        small.putImageData(image, 0, 0);
+        pad.clearRect(0, 0, 280, 280);
+        pad.drawImage(small.canvas, x, y, side, side);
+        const colours = pad.getImageData(0, 0, 280, 280).data, ink = new Uint8Array(280 * 280);
+        for (let i = 0; i < ink.length; i++) ink[i] = colours[4 * i + 3];
+        const probabilities = draw.classify(draw.preprocess(ink, 280));
+        return probabilities.indexOf(Math.max(...probabilities));
+    });
+}"""
+
+
+def test_real_digits_at_any_size_and_place_are_read(show, mnist):
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(10000, 1000, replace=False)
+    places = []
+    for image in mnist.test.images[chosen, :, :, 0]:
+        side = rng.uniform(100, 350)
+        ink = np.argwhere(image)[:, ::-1] * side / 28  # x, y
+        low, high = ink.min(axis=0), ink.max(axis=0) + side / 28
+        fit = min(1.0, 280 / (high - low).max())
+        low, high, side = fit * low, fit * high, fit * side
+        places.append([*rng.uniform(-low, 280 - high), side])
+    answers = show("draw").evaluate(READ_PLACED, [base64_of(mnist.test.images[chosen]), places])
+    right = (np.array(answers) == mnist.test.labels[chosen]).mean()
+    print(f"{right:.1%} of 1,000 placed digits are read correctly")
+    assert right >= 0.97
+
+
+@pytest.mark.parametrize("precision, tolerance", [("float16", 1e-3), ("float32", 1e-5)])
+def test_probabilities_are_those_of_keras(show, mnist, network, precision, tolerance):
+    page, images = show("draw", precision), mnist.test.images[:100]
+    theirs = page.evaluate("""async (images) => {
+        const { bytes, draw } = readingDigits, inks = bytes(images);
+        await draw.ready();
+        return [...Array(100).keys()].map((n) => draw.classify(inks.subarray(784 * n, 784 * (n + 1))));
+    }""", base64_of(images))
+    difference = np.abs(np.array(theirs) - network.predict(images, verbose=0)).max()
+    print(f"{precision}: largest difference from Keras {difference:.1e}")
+    assert difference < tolerance
+
+
+def test_preprocessing_keeps_a_digit_that_is_in_place(show, mnist):
+    """A digit whose longer side has 20 pixels is only moved, until its centre of mass is in the middle."""
+    page = show("draw")
+    image = next(image for image in mnist.test.images[:, :, :, 0].astype(int)
+                 if max(np.ptp(np.argwhere(image), axis=0)) == 19)
+    moved = np.zeros((100, 100), int)
+    moved[50:78, 30:58] = image
+    size = np.indices((28, 28)) + 0.5
+    prepared = np.array(page.evaluate("([ink, n]) => Array.from(readingDigits.draw.preprocess(ink, n))",
+                                      [moved.ravel().tolist(), 100])).reshape(28, 28)
+    assert (size * prepared).sum(axis=(1, 2)) / prepared.sum() == pytest.approx([14.5, 14.5], abs=1e-6)
+    assert prepared.sum() == pytest.approx(image.sum())
+
+
+# ---- move the receptive field ----
+
+def test_field_computes_what_numpy_does(show, mnist, network):
+    page = show("field", viewport={"width": 1000, "height": 900})
+    digit = mnist.train.images[91, :, :, 0] / 256
+    learned = network.layers[1].get_weights()[0][:, :, 0]
+    learned = learned[..., np.linalg.norm(learned, axis=(0, 1)).argmax()]
+    edge = np.repeat([1.0, 1, 0, -1, -1], 5).reshape(5, 5)
+    rising = np.array([2.0, 0, -1, -1, 0])[np.abs(np.add.outer(np.arange(5), np.arange(5)) - 4)]
+    kernels = [edge, edge.T, rising, np.full((5, 5), 0.04), learned]
+    selects = page.locator("select")
+    rng = np.random.default_rng(0)
+    for k, kernel in enumerate(kernels):
+        selects.nth(0).select_option(index=k)
+        for stride in (1, 2):
+            selects.nth(1).select_option(str(stride))
+            windows = np.lib.stride_tricks.sliding_window_view(digit, (5, 5))[::stride, ::stride]
+            sums = np.einsum("jklm,lm->jk", windows, kernel)
+            squares = sums.reshape(len(sums) // 2, 2, -1, 2)
+            for pooling, pooled in (("max", squares.max(axis=(1, 3))),
+                                    ("L2", np.sqrt((squares**2).sum(axis=(1, 3))))):
+                selects.nth(2).select_option(pooling)
+                row, column = map(int, rng.integers(len(sums), size=2))
+                middle = ((stride * place + 2.5) / 28 for place in (column, row))
+                page.mouse.click(*within(page.locator(".live-handle").first, *middle))
+                field = page.evaluate("readingDigits.field")
+                assert (field["row"], field["column"]) == (row, column)
+                assert field["inputs"] == windows[row, column].ravel().tolist()
+                products = windows[row, column] * kernel
+                for name, numbers in (("products", products), ("sum", products.sum()),
+                                      ("sums", sums), ("pooled", pooled)):
+                    np.testing.assert_allclose(field[name], np.ravel(numbers).squeeze(), atol=1e-9)
+                text = page.locator(".live-answer").first.inner_text()
+                assert float(text.split()[-1].replace("−", "-")) == pytest.approx(products.sum(), abs=0.005)
+
+
+def drawn(page, canvas):
+    """How many pixels of a canvas are filled in."""
+    return page.evaluate("""(n) => {
+        const canvas = document.querySelectorAll("canvas")[n];
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return data.filter((_, i) => i % 4 === 3).reduce((count, opaque) => count + opaque / 255, 0);
+    }""", canvas)
+
+
+def test_the_maps_fill_as_the_window_moves(show):
+    page = show("field", viewport={"width": 1000, "height": 900})
+    image, feature_map = page.locator(".live-handle").all()
+    assert (drawn(page, 1), drawn(page, 2)) == (4, 1)
+    image.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft"):  # the second leaves the square
+        page.keyboard.press(key)
+    assert page.evaluate("[readingDigits.field.row, readingDigits.field.column]") == [11, 13]
+    assert (drawn(page, 1), drawn(page, 2)) == (6, 1)
+    feature_map.focus()
+    page.keyboard.press("ArrowRight")
+    assert (drawn(page, 1), drawn(page, 2)) == (8, 2)
+    for key, edge in (("ArrowUp", 0), ("ArrowDown", 23)):
+        for _ in range(13):
+            page.keyboard.press(key)
+        assert page.evaluate("readingDigits.field.row") == edge
+    page.get_by_role("button", name="empty the maps").click()
+    assert (drawn(page, 1), drawn(page, 2)) == (4, 1)
+
+
+def test_sliding_fills_the_maps(show):
+    page = show("field", reduced_motion="reduce")
+    page.get_by_role("button", name="slide").click()
+    page.wait_for_function("readingDigits.field.row === 23")
+    assert (drawn(page, 1), drawn(page, 2)) == (576, 144)
+
+
+def test_moves_are_announced_once_the_reader_pauses(show):
+    page = show("field")
+    page.evaluate("""() => {
+        window.said = [];
+        new MutationObserver(() => said.push(document.querySelector("output").textContent))
+            .observe(document.querySelector("output"), { childList: true });
+    }""")
+    page.locator(".live-handle").first.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("said.some((words) => words.includes('column 17'))")
+    said = page.evaluate("said")
+    assert len(said) <= 2 and said[-1].startswith("Row 10, column 17: sum ")
+
+
+def test_touch_moves_the_window(show):
+    page = show("field", has_touch=True, viewport={"width": 390, "height": 844})
+    page.touchscreen.tap(*within(page.locator(".live-handle").first, 0.01, 0.01))
+    assert page.evaluate("[readingDigits.field.row, readingDigits.field.column]") == [0, 0]
+
+
+# ---- explore the errors ----
+
+ERRORS, SCRIPT = "live/data/errors.js", "readingDigits.data.errors = "
+
+
+def test_gallery_is_that_of_the_ledger(site, mnist):
+    shown = json.loads((site / "float16" / ERRORS).read_text().removeprefix(SCRIPT).removesuffix(";\n"))
+    stored = ledger.load_arrays(HOME / "runs" / f"{shown['record']}.predictions.npz")
+    answers = np.array([a if a.ndim == 1 else a.argmax(axis=1) for a in stored.values()], int)
+    wrong = (nets.vote(answers) != mnist.test.labels).nonzero()[0]
+    assert [digit["index"] for digit in shown["digits"]] == wrong.tolist()
+    assert [digit["label"] for digit in shown["digits"]] == mnist.test.labels[wrong].tolist()
+    assert np.array([digit["answers"] for digit in shown["digits"]]).T.tolist() == answers[:, wrong].tolist()
+    assert base64.b64decode(shown["images"]) == mnist.test.images[wrong].tobytes()
+
+
+def test_probabilities_are_in_the_gallery_where_the_ledger_has_them(home, mnist):
+    probabilities = np.full((10000, 10), 0.02, np.float16)
+    probabilities[:, 0] = 0.82  # reads everything as 0
+    (home / "runs").mkdir()
+    ledger.save_arrays(home / "runs" / "relu.predictions.npz",
+                       {"0": probabilities, "1": np.zeros(10000, np.uint8)})  # an older run, answers alone
+    digits = live.errors(mnist.test)["digits"]
+    assert len(digits) == (mnist.test.labels != 0).sum()
+    assert digits[0] == {"index": 0, "label": 7, "vote": 0, "answers": [0, 0], "sure": [0.8198, None]}
+
+
+def test_probabilities_are_shown_where_they_are_known(show, site):
+    shutil.copytree(site / "float16", site / "sure")
+    path = site / "sure" / ERRORS
+    data = json.loads(path.read_text().removeprefix(SCRIPT).removesuffix(";\n"))
+    data["digits"][0]["sure"][:2] = 0.987, 0.9999
+    path.write_text(f"{SCRIPT}{json.dumps(data)};\n")
+    page = show("errors", "sure")
+    page.get_by_role("button", name="0", exact=True).click()
+    first, second, *_ = page.locator(".live-reading li").all_inner_texts()
+    assert first.endswith(", 98.7\u00a0% sure") and second.endswith(", >\u00a099.9\u00a0% sure")
+
+
+def test_label_and_votes_show_only_after_a_guess(show):
+    page = show("errors")
+    digits = page.evaluate("readingDigits.data.errors.digits")
+    figure = page.locator(".live-reading")
+    assert page.locator(".live-gallery button").count() == len(digits)
+    for n, digit in enumerate(digits[:3]):
+        before = figure.inner_text()
+        assert "label" not in before and "network" not in before
+        guess = digit["label"] if n else (digit["label"] + 1) % 10
+        page.get_by_role("button", name=str(guess), exact=True).click()
+        after = figure.inner_text()
+        assert f"You read {guess}. The label is {digit['label']}." in after
+        for i, answer in enumerate(digit["answers"], start=1):
+            assert f"network {i}: {answer}" in after
+        assert f"the vote: {digit['vote']}" in after
+        page.get_by_role("button", name=str((guess + 1) % 10), exact=True).click(force=True)  # too late
+        assert figure.inner_text() == after
+        page.get_by_role("button", name="next digit").click()
+    assert "the label of 2 of the 3" in page.locator(".live-note").inner_text()
+
+
+def test_guessing_by_keyboard(show):
+    page = show("errors")
+    page.locator(".live-gallery button").nth(4).press("Enter")
+    page.keyboard.press("5")
+    assert page.evaluate("readingDigits.errors.guesses[4]") == 5
+    assert page.evaluate("document.activeElement.textContent") == "next digit"
+    page.keyboard.press("Enter")
+    page.keyboard.press("3")
+    assert page.evaluate("readingDigits.errors.guesses[5]") == 3
