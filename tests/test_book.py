@@ -219,6 +219,24 @@ def test_claims_in_the_code_are_the_chapters(path):
     assert {round(100 * claim, 2) for claim in claims} <= CLAIMS
 
 
+# Where a page says that one network is better than another: its words, and the records. Every run of the
+# better one must be better than every run of the other.
+ORDERINGS = [
+    ("02", "is better than the shallow one in every run", "conv-pool", "shallow"),
+    ("02", "stays below, by more than the runs differ", "conv-pool", "conv-pool-no-fc"),
+    ("12", "is better than the shallow one in every run", "lstm-rows", "shallow"),
+    ("12", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),
+]
+
+
+@pytest.mark.parametrize("page, words, better, worse", ORDERINGS)
+def test_orderings_in_the_prose_hold_in_the_ledger(page, words, better, worse):
+    (path,) = (ROOT / "book").glob(f"{page}-*")
+    assert words in " ".join(prose(path).split()), "the page says something else now: mend the list"
+    high, low = (tool("results").recorded(name).test_accuracies for name in (better, worse))
+    assert min(high) > max(low)
+
+
 def test_results_table_is_that_of_the_ledger():
     results = tool("results")
     assert results.INDEX.read_text() == results.page(results.INDEX.read_text()), "run `make pages`"
