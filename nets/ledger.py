@@ -151,7 +151,7 @@ def path_of(name, settings, suffix=".json"):
 
 
 def add(name, settings, run, probabilities):
-    """Add a finished run and its `halved` probabilities to the record of these settings, or start one."""
+    """Add a finished run and its `rounded` probabilities to the record of these settings, or start one."""
     with locked():
         runs, arrays = runs_of(name, settings)
         runs[run["seed"]], arrays[run["seed"]] = run, probabilities
@@ -180,9 +180,9 @@ def runs_of(name, settings):
             {int(seed): array for seed, array in load_arrays(path).items()})
 
 
-def halved(probabilities):
-    """Probabilities (..., classes) as float16, in which each image's largest stays the largest."""
-    small = probabilities.astype(np.float16)
+def rounded(probabilities):
+    """Probabilities (..., classes) to three digits, as float16; each image's largest stays the largest."""
+    small = np.round(probabilities, 3).astype(np.float16)
     top = probabilities.argmax(axis=-1)
     tied = small.argmax(axis=-1) != top
     small[tied, top[tied]] = np.nextafter(small[tied].max(axis=-1), np.float16(2))

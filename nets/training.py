@@ -357,7 +357,7 @@ def _train_runs(network, data, rates, mini_batch_size, l2, augment, early_stoppi
             if path:
                 _save_checkpoint(path, weights, state, history)
             progress.update(group, number + 1, history)
-        answers = ledger.halved(predict(weights, state, "test"))
+        answers = ledger.rounded(predict(weights, state, "test"))
         finished = []
         for i, seed in enumerate(group):
             run = {"seed": seed}
