@@ -81,16 +81,18 @@ def has_image(output):
     return any(kind.startswith("image/") for kind in output.get("data", {}))
 
 
-def alt_text(cell):
-    return cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+def words(cell, kind, key):
+    """What a cell's metadata say of its picture: its image's "alt", its figure's "caption" or "name"."""
+    return cell["metadata"].get("mystnb", {}).get(kind, {}).get(key, "")
 
 
 def prose(path):
-    """A page's sentences: its markdown, and the words that stand for its pictures."""
+    """A page's sentences: its markdown, and the words that stand for and under its pictures."""
     if path.suffix == ".md":
         return path.read_text(encoding="utf-8")
     return "\n\n".join(["".join(cell["source"]) for cell in cells(path, "markdown")]
-                       + [alt_text(cell) for cell in cells(path, "code")])
+                       + [words(cell, *of) for cell in cells(path, "code")
+                          for of in (("image", "alt"), ("figure", "caption"))])
 
 
 # ---- pages ----
@@ -150,9 +152,12 @@ def test_outputs_are_fit_to_be_read(path):
 def test_pictures_have_words(path):
     for cell in cells(path, "code"):
         if any(has_image(output) for output in cell["outputs"]):
-            assert len(alt_text(cell)) >= 30, (
-                f'cell {cell["execution_count"]} shows a picture: describe it in the cell\'s metadata, '
-                '"mystnb": {"image": {"alt": "…"}}')
+            told = (len(words(cell, "image", "alt")) >= 30 and words(cell, "figure", "caption").endswith(".")
+                    and words(cell, "figure", "name").startswith("fig-"))
+            assert told, (
+                f'cell {cell["execution_count"]} shows a picture: describe it, name it and write what stands '
+                'under it, in the cell\'s metadata, "mystnb": {"image": {"alt": "…"}, '
+                '"figure": {"name": "fig-…", "caption": "…."}}')
 
 
 @per_page
