@@ -160,6 +160,15 @@ def test_pictures_have_words(path):
                 '"figure": {"name": "fig-…", "caption": "…."}}')
 
 
+@per_notebook
+def test_equations_are_numbered(path):
+    displayed = re.findall(r"\$\$(.*?)\$\$", prose(path), re.S)
+    assert ([re.findall(r"\\tag\{(.*?)\}", equation) for equation in displayed]
+            == [[f"{int(path.name[:2])}.{n}"] for n in range(1, len(displayed) + 1)])
+    for equation in displayed:
+        assert r"\\" not in equation, r"Sphinx and \tag do not go together with \\: write \cr"
+
+
 @per_page
 def test_markdown_pictures_have_words_and_come_from_here(path):
     for alt, source in re.findall(r"!\[(.*?)\]\((.*?)\)", prose(path)):
