@@ -15,8 +15,9 @@ def number(app, env):
         match = re.search(r"/(\d+)-", page)
         if match:
             chapter = int(match[1])
-            env.toc_secnumbers[page] = {"": (chapter,)}
-            next(env.tocs[page].findall(nodes.reference))["secnumber"] = (chapter,)
+            title, *sections = env.tocs[page].findall(nodes.reference)
+            title["secnumber"] = (chapter,)  # in the sidebar
+            env.toc_secnumbers[page] = {"": (chapter,), **{ref["anchorname"]: None for ref in sections}}
             figures = env.toc_fignumbers.get(page, {}).get("figure", {})
             figures.update({name: (chapter, i) for i, name in enumerate(figures, start=1)})
     return []
