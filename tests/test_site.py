@@ -182,10 +182,10 @@ def test_the_site_opens_from_files(page):
 def test_print_shows_solutions_and_whole_lines_but_no_navigation(page):
     page.goto("book/04-activations.html")
     wait_for_maths(page)
-    page.set_viewport_size({"width": 640, "height": 900})  # about A4
     page.emulate_media(media="print")
     for part in ("#pst-primary-sidebar", "#pst-secondary-sidebar", ".prev-next-footer", ".bd-header-article"):
         assert not page.locator(part).is_visible(), part
+    page.set_viewport_size({"width": 640, "height": 900})  # about A4
     solutions = page.locator("article details:not(.hide) > :not(summary)")
     assert solutions.count() > 0 and all(solutions.evaluate_all("all => all.map(e => e.checkVisibility())"))
     cut = page.locator("article pre").evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth)")
