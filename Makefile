@@ -18,7 +18,7 @@ book: .venv/ready  ## build the site
 	$(BIN)/jupyter-book build . -W --keep-going -n
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
-test: lint unit strict quick book links  ## everything that CI checks; each part is also a target of its own
+test: lint unit strict quick book links browser  ## everything that CI checks; each part is also a target of its own
 
 lint: .venv/ready  ## ruff on code and notebooks, and no volatile metadata in notebooks
 	$(BIN)/ruff check
@@ -36,6 +36,9 @@ quick: .venv/ready  ## run every page with short trainings: nothing may fail
 links: book  ## links and anchors inside the site must lead somewhere, and nothing may come from outside
 	$(BIN)/python tools/check_site.py _build/html
 
+browser: book  ## every page of the site in Chromium, and the figures to play with
+	$(BIN)/pytest -m browser --numprocesses $(JOBS) tests/test_site.py tests/test_live.py
+
 run: .venv/ready  ## run one page in place: make run NOTEBOOK=book/01-shallow-baseline.ipynb
 	@test -f "$(NOTEBOOK)" || { echo "Name the page: make run NOTEBOOK=book/01-shallow-baseline.ipynb"; exit 2; }
 	CI=true $(BIN)/python tools/run_page.py "$(NOTEBOOK)"
@@ -51,6 +54,9 @@ full: .venv/ready  ## train what the ledger lacks, at full scale: make full, or 
 
 serve: book  ## build the site and serve it at http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+pdf: book  ## print the whole book to _build/reading-digits.pdf
+	$(BIN)/python tools/pdf.py _build/html _build/reading-digits.pdf
 
 repository:  ## move to another public address: make repository URL=https://github.com/OWNER/NAME
 	$(PYTHON) tools/repository.py "$(URL)"
@@ -68,4 +74,4 @@ clean:  ## remove the site and the virtual environment
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick links run pages full serve repository clean
+.PHONY: help book test lint unit strict quick links browser run pages full serve pdf repository clean

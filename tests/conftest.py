@@ -38,3 +38,16 @@ def few(mnist):
     """Few digits: 300 to train on, 100 to validate, 100 to test."""
     return nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n])
                         for part, n in zip(mnist, (300, 100, 100))))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium. Playwright can be started only once in a process."""
+    from playwright.sync_api import sync_playwright
+    path = "/usr/bin/chromium"
+    if not pathlib.Path(path).exists():
+        pytest.fail("These tests need Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -128,6 +128,19 @@ def test_metadata(path):
     assert "widgets" not in metadata
 
 
+def description(path):
+    if path.suffix == ".ipynb":
+        return notebook(path)["metadata"].get("description", "")
+    _, front_matter, _ = path.read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(front_matter)["description"]
+
+
+@per_page
+def test_page_has_a_description_of_its_own(path):
+    assert 70 <= len(description(path)) <= 160, 'say what it holds: "description" in its metadata'
+    assert [description(other) for other in PAGES].count(description(path)) == 1
+
+
 @per_notebook
 def test_every_cell_was_executed(path):
     counts = [cell["execution_count"] for cell in cells(path, "code")]
@@ -269,6 +282,8 @@ def test_results_table_is_that_of_the_ledger():
 def test_the_public_address_is_the_same_everywhere():
     for name in ("README.md", "CITATION.cff", "pyproject.toml"):
         assert f"https://github.com/{address()}" in (ROOT / name).read_text(), name
+    site = yaml.safe_load((ROOT / "_config.yml").read_text())["html"]["baseurl"]
+    assert site == "https://{}.github.io/{}/".format(*tool("repository").owner_and_name())
 
 
 def test_one_command_changes_the_public_address(tmp_path):

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.browser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-CHROMIUM = "/usr/bin/chromium"
 FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb"}
 
 
@@ -52,17 +51,6 @@ def site(tmp_path_factory):
             (copy / "book" / f"{figure}.html").write_text(
                 f'<!doctype html><meta charset="utf-8"><title>{figure}</title>{block(figure, page)}')
     return folder
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    if not pathlib.Path(CHROMIUM).exists():
-        pytest.fail("These tests need Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

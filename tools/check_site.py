@@ -22,7 +22,7 @@ class Page(HTMLParser):
         self.anchors.update(attributes[key] for key in ("id", "name") if attributes.get(key))
         if attributes.get("src"):
             self.loads.append(attributes["src"])
-        if attributes.get("href"):
+        if attributes.get("href") and attributes.get("rel") != "canonical":  # that is its own public address
             (self.loads if tag == "link" else self.links).append(attributes["href"])
 
 

@@ -1,0 +1,66 @@
+"""A Sphinx extension: what link previews, search engines and a steady layout need and Sphinx leaves out.
+
+The one-sentence description of a page stands in its notebook's metadata, or on top of its Markdown.
+"""
+
+import html
+import pathlib
+import re
+import struct
+
+REDIRECT = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>{head}
+<meta http-equiv="refresh" content="0; url={page}.html">
+</head>
+</html>
+"""
+
+
+def head(title, description, address, site):
+    """What the page says of itself to search engines and in a link's preview."""
+    title, description = html.escape(title), html.escape(description)
+    return f"""
+<meta name="description" content="{description}">
+<meta property="og:title" content="{title}">
+<meta property="og:description" content="{description}">
+<meta property="og:type" content="website">
+<meta property="og:url" content="{address}">
+<meta property="og:image" content="{site}social-card.png">
+<meta name="twitter:card" content="summary_large_image">
+"""
+
+
+def size(path):
+    """Width and height of a PNG file as attributes of <img>."""
+    return ' width="{}" height="{}"'.format(*struct.unpack(">II", path.read_bytes()[16:24]))
+
+
+def complete(app, name, template, context, doctree):
+    """Add to a page before Sphinx writes it."""
+    root, body = app.config.root_doc, context.get("body", "")
+    if name == root:
+        context["docstitle"] = ""  # the book's name once, not twice
+    description = (context.get("meta") or {}).get("description")
+    if description:
+        title = html.unescape(re.sub("<.*?>", "", context["title"]))
+        added = head(title, description, context["pageurl"], app.config.html_baseurl)
+        context["metatags"] += added
+        if name == root:
+            start = REDIRECT.format(title=html.escape(title), head=added, page=root)
+            pathlib.Path(app.outdir, "index.html").write_text(start, encoding="utf-8")
+    if 'class="math' not in body:
+        context["script_files"] = [file for file in context["script_files"]
+                                   if "mathjax" not in f"{file.filename} {file.attributes}".lower()]
+    body = body.replace('role="doc-biblioentry"', 'role="listitem"')  # the former is no longer a role
+    pictures = {name: app.srcdir / path for path, name in app.builder.images.items()}
+    context["body"] = re.sub(r'src="[./]*_images/([^"]+\.png)"',
+                             lambda src: src[0] + size(pictures[src[1]]), body)
+
+
+def setup(app):
+    app.connect("html-page-context", complete)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,195 @@
+"""The built site in a real browser: `make browser` builds it and runs these. They need Debian's Chromium."""
+
+import functools
+import http.server
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.browser
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+CHAPTERS = [f"{name}.html" for name in [TOC["root"]] + [
+    chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]]
+
+per_page = pytest.mark.parametrize("name", [*CHAPTERS, "search.html"])
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def address():
+    """The site, served."""
+    assert (SITE / "index.html").exists(), "first run `make book`"
+    handler = functools.partial(Handler, directory=SITE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def page(chromium, address):
+    """A browser's page. In the end, nothing may have gone wrong on it and nothing come from elsewhere."""
+    complaints, requests = [], []
+    context = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("response", lambda response: complaints.append(f"{response.status} {response.url}")
+            if response.status >= 400 else None)
+    yield page
+    context.close()
+    assert not complaints
+    outside = [url for url in requests if not url.startswith((address, SITE.as_uri(), "data:"))]
+    assert requests and not outside
+
+
+def wait_for_maths(page):
+    page.evaluate("window.MathJax?.startup.promise")
+
+
+# ---- every page ----
+
+
+@per_page
+def test_page_is_whole(page, name):
+    page.goto(name)
+    wait_for_maths(page)
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.locator("main h1:visible").count() == 1
+
+    formulas = page.locator("article .math").count()
+    assert page.locator("article .math mjx-container").count() == formulas
+    assert page.locator("mjx-merror").count() == 0
+    assert bool(formulas) == page.evaluate("'MathJax' in window"), "MathJax where formulas are, only there"
+
+    for picture in page.locator("article img").all():
+        said, real = picture.evaluate("e => [`${e.getAttribute('width')} × ${e.getAttribute('height')}`,"
+                                      "      `${e.naturalWidth} × ${e.naturalHeight}`]")
+        assert said == real != "0 × 0", picture.get_attribute("src")
+
+
+    page.set_viewport_size({"width": 390, "height": 844})  # a phone
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@per_page
+def test_page_is_accessible(page, name):
+    from axe_playwright_python.sync_playwright import Axe
+    page.goto(name)
+    wait_for_maths(page)
+    page.add_style_tag(content="* { animation: none !important; transition: none !important }")
+    page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    page.evaluate("""() => {  // of code and formulas one token of each kind will do, in a tenth of the time
+        const seen = new Set()
+        for (const e of document.querySelectorAll("pre span, mjx-container *")) {
+            const kind = `${e.tagName} ${e.className}`
+            if (seen.has(kind)) e.remove()
+            seen.add(kind)
+        }
+    }""")
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.locator(f"html[data-theme={theme}]").wait_for()
+        found = Axe().run(page, options={"runOnly": WCAG, "resultTypes": ["violations"], "preload": False})
+        assert found.violations_count == 0, f"{theme}: {found.generate_report()}"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_head_describes_the_page(name):
+    text = (SITE / name).read_text(encoding="utf-8")
+    said = dict(re.findall(r'<meta (?:name|property)="([\w:]+)" content="(.*?)"', text))
+    assert said["description"] == said["og:description"]
+    title = re.search("<title>(.*?)( &#8212; Reading Digits)?</title>", text)[1]
+    assert title == said["og:title"] and f"<h1>{title}<" in text
+    assert said["og:url"].startswith("https://") and said["og:url"].endswith(f"/{name}")
+    assert said["og:image"].removesuffix("social-card.png") == said["og:url"].removesuffix(name)
+    icon = re.search('<link rel="icon" href="(.*?)"', text)[1]
+    assert (SITE / name).parent.joinpath(icon).exists()
+
+
+# ---- the site ----
+
+
+def test_the_start_leads_to_the_first_page(page):
+    page.goto("/")
+    page.wait_for_url(f"**/{CHAPTERS[0]}")
+
+
+def test_previous_and_next_lead_through_the_book(page):
+    page.goto(CHAPTERS[0])
+    for before, after in zip(CHAPTERS, CHAPTERS[1:]):
+        page.locator("a.right-next").click()
+        page.wait_for_url(f"**/{after}")
+        assert page.locator("a.left-prev").evaluate("e => e.href").endswith(before)
+    assert page.locator("a.right-next").count() == 0
+
+
+def test_search_finds_a_word(page):
+    page.goto(CHAPTERS[0])
+    page.keyboard.press("Control+k")
+    page.keyboard.type("dropout")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=dropout")
+    page.locator("#search-results a[href*='07-dropout.html']").first.click()
+    page.wait_for_url("**/07-dropout.html*")
+
+
+def test_the_theme_can_be_chosen_and_stays(page):
+    page.goto(CHAPTERS[0])
+    background, seen = "getComputedStyle(document.body).backgroundColor", {}
+    for _ in range(3):
+        page.locator(".theme-switch-button").click()
+        seen[page.locator("html").get_attribute("data-mode")] = page.evaluate(background)
+    assert set(seen) == {"light", "dark", "auto"} and seen["light"] != seen["dark"]
+    while page.locator("html").get_attribute("data-mode") != "dark":
+        page.locator(".theme-switch-button").click()
+    page.goto(CHAPTERS[1])
+    assert page.evaluate(background) == seen["dark"]
+
+
+def test_the_site_opens_from_files(page):
+    page.goto((SITE / CHAPTERS[1]).as_uri())
+    wait_for_maths(page)
+    assert page.locator("mjx-container").count() > 0
+
+
+def test_print_shows_solutions_and_whole_lines_but_no_navigation(page):
+    page.goto("book/04-activations.html")
+    wait_for_maths(page)
+    page.emulate_media(media="print")
+    for part in ("#pst-primary-sidebar", "#pst-secondary-sidebar", ".prev-next-footer", ".bd-header-article"):
+        assert not page.locator(part).is_visible(), part
+    page.set_viewport_size({"width": 640, "height": 900})  # about A4
+    solutions = page.locator("article details:not(.hide) > :not(summary)")
+    assert solutions.count() > 0 and all(solutions.evaluate_all("all => all.map(e => e.checkVisibility())"))
+    cut = page.locator("article pre").evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth)")
+    assert not cut
+
+
+def test_the_pdf_holds_the_whole_book(address, tmp_path):
+    path = tmp_path / "book.pdf"
+    subprocess.run([sys.executable, ROOT / "tools" / "pdf.py", SITE, path], check=True)
+    content = path.read_bytes()
+    assert content.count(b"/Type /Page\n") > 100 and b"/URI (file:" not in content
+    for heading in ("Contents", "Introducing convolutional networks", "Dropout", "Glossary"):
+        assert f"/Title ({heading})".encode() in content, heading
+
+
+def test_the_social_card_is_small():
+    card = (SITE / "social-card.png").read_bytes()
+    assert struct.unpack(">II", card[16:24]) == (1200, 630) and len(card) < 60_000
