@@ -12,6 +12,8 @@ import threading
 import pytest
 import yaml
 
+from tools import repository
+
 pytestmark = pytest.mark.browser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -120,6 +122,13 @@ def test_head_describes_the_page(name):
     assert said["og:image"].removesuffix("social-card.png") == said["og:url"].removesuffix(name)
     icon = re.search('<link rel="icon" href="(.*?)"', text)[1]
     assert (SITE / name).parent.joinpath(icon).exists()
+
+
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if re.search(r"/\d", name)])
+def test_colab_opens_the_page_from_its_link_and_from_the_launch_button(name):
+    notebook = "{}/{}/blob/main/".format(*repository.owner_and_name()) + name.replace(".html", ".ipynb")
+    text = (SITE / name).read_text(encoding="utf-8")
+    assert text.count(f'href="https://colab.research.google.com/github/{notebook}"') == 2
 
 
 # ---- the site ----
