@@ -27,6 +27,7 @@ import sys
 
 if "google.colab" in sys.modules:
     %pip install -q --no-deps git+https://github.com/{}
+    !nvidia-smi -L || echo "No GPU: choose one in Runtime > Change runtime type."
 
 import keras
 

@@ -12,6 +12,8 @@ import threading
 import pytest
 import yaml
 
+from tools import repository
+
 pytestmark = pytest.mark.browser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -122,6 +124,13 @@ def test_head_describes_the_page(name):
     assert (SITE / name).parent.joinpath(icon).exists()
 
 
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if re.search(r"/\d", name)])
+def test_colab_opens_the_page_from_its_link_and_from_the_launch_button(name):
+    notebook = "{}/{}/blob/main/".format(*repository.owner_and_name()) + name.replace(".html", ".ipynb")
+    text = (SITE / name).read_text(encoding="utf-8")
+    assert text.count(f'href="https://colab.research.google.com/github/{notebook}"') == 2
+
+
 # ---- the site ----
 
 
@@ -187,7 +196,7 @@ def test_the_pdf_holds_the_whole_book(address, tmp_path):
     content = path.read_bytes()
     assert content.count(b"/Type /Page\n") > 100 and b"/URI (file:" not in content
     for heading in ("Contents", "Introducing convolutional networks", "Dropout", "Glossary"):
-        assert f"/Title ({heading})".encode() in content, heading
+        assert re.search(rf"/Title \((\d+\. )?{heading}\)".encode(), content), heading
 
 
 def test_the_social_card_is_small():

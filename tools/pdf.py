@@ -35,8 +35,9 @@ JOIN = r"""([pages, title]) => {
             if (inside) link.href = `#${inside[1] ?? name}` + (inside[2] ? `--${inside[2]}` : "")
         }
         article.id = name
+        article.querySelectorAll(".headerlink").forEach(link => link.remove())
         book.append(article)
-        const heading = article.querySelector("h1").firstChild.textContent
+        const heading = article.querySelector("h1").innerHTML
         if (part) contents.insertAdjacentHTML("beforeend", `<h3>${part}</h3>`)
         contents.insertAdjacentHTML("beforeend", `<li><a href="#${name}">${heading}</a></li>`)
     }
