@@ -259,6 +259,7 @@ def test_claims_in_the_code_are_the_chapters(path):
 ORDERINGS = [
     ("02", "is better than the shallow one in every run", "conv-pool", "shallow"),
     ("02", "stays below, by more than the runs differ", "conv-pool", "conv-pool-no-fc"),
+    ("04", "each ReLU run is better than each sigmoid run", "relu", "two-conv-pool"),
     ("12", "is better than the shallow one in every run", "lstm-rows", "shallow"),
     ("12", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),
 ]
