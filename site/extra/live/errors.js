@@ -56,7 +56,7 @@
         button.setAttribute("aria-label", `digit ${n + 1}${words}`);
         button.setAttribute("aria-current", n === i);
       });
-      score.textContent = `These are the ${digits.length} test digits that the vote of the ${networks} networks of “${record}” misreads. `
+      score.textContent = `These are the ${digits.length} test digits that the vote of ${networks === 1 ? "the one network" : `the ${networks} networks`} of “${record}” misreads. `
         + (tried ? `You gave the label of ${right} of the ${tried} you have tried.` : "Guess with a button, or type a digit.");
     }
 
