@@ -52,6 +52,10 @@ pages: .venv/ready  ## renew the stored outputs and the table of results from th
 full: .venv/ready  ## train what the ledger lacks, at full scale: make full, or make full PAGES="05 07" RUNS=5
 	$(BIN)/python tools/full.py $(PAGES) $(if $(RUNS),--runs $(RUNS))
 
+# PyTorch's rows need .venv/bin/pip install torch==2.13.0 (and a C++ compiler for the compiled one).
+benchmark: .venv/ready  ## measure the time of a training step, for the page on speed: 15 idle minutes
+	$(BIN)/python benchmarks/benchmark.py
+
 serve: book  ## build the site and serve it at http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
@@ -74,4 +78,4 @@ clean:  ## remove the site and the virtual environment
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick links browser run pages full serve pdf repository clean
+.PHONY: help book test lint unit strict quick links browser run pages full benchmark serve pdf repository clean

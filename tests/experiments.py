@@ -31,11 +31,18 @@ def first(train, rest):
                         for part, n in zip(nets.load_mnist(), (train, rest, rest))))
 
 
-def start(*arguments, backend):
-    """Start this program in a process of its own."""
+def start(*arguments, backend, compiled):
+    """Start this program in a process of its own. XLA writes what it compiles to the folder `compiled`."""
     return subprocess.Popen([sys.executable, __file__, *map(str, arguments)],
-                            env={**os.environ, "NETS_MODE": "full", "KERAS_BACKEND": backend},
+                            env={**os.environ, "NETS_MODE": "full", "KERAS_BACKEND": backend,
+                                 "XLA_FLAGS": f"--xla_dump_to={compiled} --xla_dump_hlo_as_text"},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def compilations(folder):
+    """How often XLA compiled an epoch and a classification, by what it wrote to this folder."""
+    modules = [path.name for path in folder.glob("*.before_optimizations.txt")]
+    return [sum(name in module for module in modules) for name in ("epoch", "classify")]
 
 
 # ---- both backends ----

@@ -103,16 +103,19 @@ def test_l2_of_the_chapter_is_a_keras_regularizer(few):
 
 
 @pytest.fixture(scope="module")
-def numbers():
+def numbers(tmp_path_factory):
     """What experiments.py measures on this backend, and meanwhile on the other one."""
     names = "two_epochs", "together_or_alone"
     other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
-    with experiments.start(*names, backend=other) as process, pytest.MonkeyPatch.context() as patch:
+    compiled = tmp_path_factory.mktemp("compiled")
+    with (experiments.start(*names, backend=other, compiled=compiled) as process,
+          pytest.MonkeyPatch.context() as patch):
         patch.setenv("NETS_MODE", "full")
         here = {name: getattr(experiments, name)() for name in names}
         output, errors = process.communicate()
     assert process.returncode == 0, errors
-    return {"this backend": here, "other backend": json.loads(output.splitlines()[-1])}
+    return {"this backend": here, "other backend": json.loads(output.splitlines()[-1]),
+            "compilations": experiments.compilations(compiled)}
 
 
 def test_backends_agree(numbers):
@@ -222,6 +225,14 @@ def test_the_epoch_is_traced_once(few, monkeypatch, together):
     assert traced.count("classify") == 1  # validation and test sets have one size here
 
 
+def test_each_network_is_compiled_once_for_all_epochs_and_runs(numbers):
+    """Of what the other backend trained: one network, and two of them in two ways, each several epochs.
+
+    For this backend, see the training that is killed.
+    """
+    assert numbers["compilations"] == [5, 5]
+
+
 # ---- learning rate, early stopping, the reporting rule ----
 
 
@@ -273,9 +284,11 @@ def test_ties_take_the_later_epoch():
 
 def test_killed_training_goes_on_where_it_stopped(home, monkeypatch):
     """Killed while a checkpoint is written, then called again: as if nothing had happened."""
-    with experiments.start("killed", home / "killed", backend=keras.backend.backend()) as process:
+    with experiments.start("killed", home / "killed", backend=keras.backend.backend(),
+                           compiled=home / "compiled") as process:
         _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors
+    assert experiments.compilations(home / "compiled") == [1, 1]  # for both runs, three epochs each
     assert not (home / "killed/runs/long.json").exists()
 
     trained, mini_batches = [], training.mini_batches

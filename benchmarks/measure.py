@@ -1,0 +1,300 @@
+"""One measurement of `make benchmark`, in a process of its own: python benchmarks/measure.py SPEC
+
+SPEC is a JSON object with the arguments of `step` or of `start` below, as benchmark.py lists them. For a
+step, this process prepares it, says so with a line of JSON, and then measures once for each line it reads.
+"""
+
+import gzip
+import json
+import math
+import os
+import pathlib
+import resource
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # its nets
+
+
+class Stopwatch:
+    """Seconds by the clock, and those that the process's threads computed, since `start`."""
+
+    def start(self, *_):
+        self.began = time.perf_counter(), time.process_time()
+
+    def read(self):
+        return time.perf_counter() - self.began[0], time.process_time() - self.began[1]
+
+
+watch = Stopwatch()
+
+
+def training_images(count):
+    """(images, labels), over again from the first after 50,000. Read here, for PyTorch to need no Keras."""
+    import numpy as np
+    raw = (gzip.decompress((ROOT / "data" / "mnist" / f"train-{name}-ubyte.gz").read_bytes())
+           for name in ("images-idx3", "labels-idx1"))
+    images, labels = (np.frombuffer(part, np.uint8, offset=offset) for part, offset in zip(raw, (16, 8)))
+    numbers = np.arange(count) % 50_000
+    return images.reshape(-1, 28, 28, 1)[numbers], labels.astype("int32")[numbers]
+
+
+# ---- networks ----
+
+
+def nets_network(network, units, conv_pool=None):
+    import keras
+
+    import nets
+    conv_pool = conv_pool or nets.ConvPool
+    layers = {
+        "shallow": lambda: [nets.FullyConnected(units)],
+        "two-conv-pool": lambda: [conv_pool(20, activation="relu"), conv_pool(40, activation="relu"),
+                                  nets.FullyConnected(units, "relu")],
+        "dropout": lambda: [nets.ConvPool(20, activation="relu"), nets.ConvPool(40, activation="relu"),
+                            nets.FullyConnected(1000, "relu", dropout=0.5),
+                            nets.FullyConnected(1000, "relu", dropout=0.5)],
+    }[network]()
+    last = nets.Softmax(10, dropout=0.5 if network == "dropout" else 0.0)
+    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 256), *layers, last])
+
+
+def keras_network(network, units):
+    """The same of Keras' own layers."""
+    import keras
+    from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+    convolutions = [Conv2D(20, 5, activation="relu"), MaxPooling2D(),
+                    Conv2D(40, 5, activation="relu"), MaxPooling2D(), Flatten()]
+    layers = {
+        "shallow": [Flatten(), Dense(units, "sigmoid")],
+        "two-conv-pool": [*convolutions, Dense(units, "relu")],
+        "dropout": [*convolutions, Dropout(0.5), Dense(1000, "relu"), Dropout(0.5), Dense(1000, "relu"),
+                    Dropout(0.5)],
+    }[network]
+    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 256), *layers,
+                             Dense(10, "softmax")])
+
+
+def torch_network(network):
+    """The same of PyTorch's layers, without the softmax, which its loss contains; pixels from 0 to 1."""
+    from torch import nn
+    convolutions = [nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
+                    nn.Conv2d(20, 40, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    layers = {
+        "shallow": [nn.Flatten(), nn.Linear(784, 100), nn.Sigmoid(), nn.Linear(100, 10)],
+        "two-conv-pool": [*convolutions, nn.Linear(640, 100), nn.ReLU(), nn.Linear(100, 10)],
+        "dropout": [*convolutions, nn.Dropout(), nn.Linear(640, 1000), nn.ReLU(), nn.Dropout(),
+                    nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(), nn.Linear(1000, 10)],
+    }[network]
+    return nn.Sequential(*layers)
+
+
+def batch_first():
+    """ConvPool with the windows laid along the channels, the last axis, and the batch first."""
+    from keras import ops
+
+    import nets
+
+    class BatchFirst(nets.ConvPool):
+        def call(self, images):
+            rows, columns = (n - self.kernel_size + 1 for n in images.shape[1:3])
+            windows = ops.concatenate([images[:, i:i + rows, j:j + columns] for i in range(self.kernel_size)
+                                       for j in range(self.kernel_size)], axis=-1)
+            maps = ops.matmul(windows, ops.reshape(self.kernel, (-1, self.filters)))
+            cells = ops.reshape(maps, (-1, rows // 2, 2, columns // 2, 2, self.filters))
+            return self.activation(ops.max(cells, axis=(2, 4)) + self.bias)
+    return BatchFirst
+
+
+def products(network, mini_batch_size):
+    """The matrix products of a step: for each layer (outputs, inputs, columns), the first layer in front.
+
+    A kernel of outputs x inputs is multiplied by inputs x columns.
+    """
+    shapes = []
+    for layer in network.layers:
+        if layer.trainable_variables:
+            *inputs, outputs = layer.kernel.shape
+            places = math.prod(layer.output.shape[1:-1]) * getattr(layer, "pool_size", 1)**2
+            shapes.append((outputs, math.prod(inputs), places * mini_batch_size))
+    return shapes
+
+
+def mflop(shapes):
+    """Millions of additions and multiplications: the forward product, the gradient of the kernel, and,
+    but for the first layer, that of the inputs."""
+    return sum(2 * (3 if i else 2) * math.prod(shape) for i, shape in enumerate(shapes)) / 1e6
+
+
+# ---- ways to train; each gives a function that makes so many steps ----
+
+
+def fit(network, digits, mini_batch_size, steps_per_execution):
+    import keras
+    network.compile(keras.optimizers.SGD(0.03), "sparse_categorical_crossentropy",
+                    steps_per_execution=steps_per_execution)
+
+    start = keras.callbacks.LambdaCallback(on_epoch_begin=watch.start)  # what comes before is once a call
+
+    def run(steps):
+        images, labels = (array[:mini_batch_size * steps] for array in digits)
+        network.fit(images, labels, batch_size=mini_batch_size, verbose=0, callbacks=[start])
+    return run
+
+
+def nets_train(network, digits, mini_batch_size, runs):
+    """As `nets.train`: on a CPU a thread a core, on a GPU or TPU all runs in one vectorised call."""
+    import concurrent.futures
+
+    import numpy as np
+    from keras import ops
+
+    from nets import ledger, training
+    several = runs > 1 and ledger.has_accelerator()
+    epoch, _ = training.compile_training(network, 0.0, several)
+    images, labels = map(ops.convert_to_tensor, digits)
+    rate = ops.convert_to_tensor(0.03, "float32")
+    groups = []
+    for seeds in [range(runs)] if several else [[seed] for seed in range(runs)]:
+        starts = [training.starting_point(network, seed) for seed in seeds]
+        weights, state, _ = training._begin(starts, several)
+        order = [training.mini_batches(len(labels), mini_batch_size, seed, epoch=0) for seed in seeds]
+        order = ops.convert_to_tensor(np.stack(order, axis=1) if several else order[0])
+        groups.append((weights, state, images, labels, order))
+    pool = concurrent.futures.ThreadPoolExecutor(1 if several else min(runs, ledger.cores()))
+
+    def run(steps):
+        steps = ops.convert_to_tensor(steps, "int32")
+        list(pool.map(lambda group: np.asarray(epoch(*group, steps, rate)[2]), groups))
+    return run
+
+
+def torch_loop(network, digits, mini_batch_size, compiled):
+    import torch
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = torch_network(network).to(device)
+    forward = torch.compile(network) if compiled else network
+    optimizer = torch.optim.SGD(network.parameters(), 0.03)
+    loss_of = torch.nn.CrossEntropyLoss()
+    images = (torch.tensor(digits[0]).permute(0, 3, 1, 2) / 256).to(device)
+    labels = torch.tensor(digits[1]).long().to(device)
+    order = torch.randperm(len(labels), device=device).split(mini_batch_size)
+
+    def run(steps):
+        for batch in order[:steps]:
+            optimizer.zero_grad()
+            loss = loss_of(forward(images[batch]), labels[batch])
+            loss.backward()
+            optimizer.step()
+        loss.item()
+    return run
+
+
+def matrix_products(shapes):
+    """A compiled loop of nothing but these products (of zeros: other numbers take as long)."""
+    import numpy as np
+    from keras import ops
+
+    from nets import training
+
+    def body(_, pairs):
+        after = []
+        for i, (kernel, inputs) in enumerate(pairs):
+            outputs = ops.matmul(kernel, inputs)
+            gradient = ops.matmul(outputs, ops.transpose(inputs))
+            after.append((gradient, ops.matmul(ops.transpose(kernel), outputs) if i else inputs))
+        return after
+
+    loop = training.compiled(lambda steps, pairs: ops.fori_loop(0, steps, body, pairs))
+    pairs = [(ops.zeros((m, k)), ops.zeros((k, n))) for m, k, n in shapes]
+    return lambda steps: np.asarray(loop(ops.convert_to_tensor(steps, "int32"), pairs)[-1][0])
+
+
+# ---- what benchmark.py asks for ----
+
+
+def step(how, network, layers="nets", runs=1, mini_batch_size=10, images=50_000, units=100,
+         steps_per_execution=1):
+    """(function that makes so many steps, facts about them, most steps)"""
+    if how == "matrix products":
+        shapes = ([(1024, 1024, 1024)] * 2 if network == "large matrices"
+                  else products(nets_network(network, units), mini_batch_size))
+        return matrix_products(shapes), {"mflop": mflop(shapes)}, 100_000
+    digits, facts = training_images(images), {}
+    if how.startswith("torch"):
+        run = torch_loop(network, digits, mini_batch_size, compiled=how == "torch compiled")
+    else:
+        if layers == "keras":
+            network = keras_network(network, units)
+        else:
+            network = nets_network(network, units, batch_first() if layers == "batch first" else None)
+            facts = {"mflop": mflop(products(network, mini_batch_size))}
+        if how == "fit":
+            run = fit(network, digits, mini_batch_size, steps_per_execution)
+        else:
+            run = nets_train(network, digits, mini_batch_size, runs)
+    return run, facts, images // mini_batch_size
+
+
+def answer_steps(answer, enough, runs=1, **spec):
+    """Prepare a step, then time as many as take `enough` seconds whenever asked."""
+    run, facts, most = step(runs=runs, **spec)
+
+    def timed(steps):
+        watch.start()
+        run(steps)
+        return watch.read()
+
+    began, steps = time.perf_counter(), 1
+    run(1)
+    compilation = time.perf_counter() - began
+    while timed(steps)[0] < enough and steps < most:
+        steps = min(2 * steps, most)
+    answer({"seconds_to_compile": compilation, **facts})
+    for _ in sys.stdin:
+        wall, cpu = timed(steps)
+        answer({"ms_per_step": 1000 * wall / steps / runs, "cpu_ms_per_step": 1000 * cpu / steps / runs,
+                "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000})
+
+
+def first_epoch(how, network):
+    """Test accuracy after one epoch from a cold start, with the validation images classified on the way."""
+    import keras
+
+    import nets
+    mnist = nets.load_mnist()
+    if how == "nets.train":
+        result = nets.train(nets_network(network, 100), mnist, epochs=1, mini_batch_size=10,
+                            learning_rate=0.03)
+        return {"accuracy": result.test_accuracy}
+    if os.environ["NETS_MODE"] == "quick":
+        mnist = nets.MNIST(*(nets.Digits(images[:1000], labels[:1000]) for images, labels in mnist))
+    model = keras_network(network, 100)
+    model.compile(keras.optimizers.SGD(0.03), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(*mnist.train, batch_size=10, validation_data=mnist.validation, verbose=0)
+    return {"accuracy": model.evaluate(*mnist.test, verbose=0)[1]}
+
+
+def main(spec):
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever libraries print is not an answer
+
+    def answer(values):
+        print(json.dumps(values), file=answers, flush=True)
+
+    what = spec.pop("what")
+    if what == "step":
+        answer_steps(answer, **spec)
+    elif what == "first epoch":
+        answer(first_epoch(**spec))
+    elif what == "import nets":
+        import nets  # noqa: F401
+        answer({})
+    else:
+        from nets import ledger
+        answer({"machine": ledger.device()})
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

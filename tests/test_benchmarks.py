@@ -1,0 +1,173 @@
+"""The benchmark: that its ways to train do the same work, and that it writes what the page on speed reads.
+
+No test looks at a time.
+"""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import nets
+from nets import training
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import benchmark  # noqa: E402
+import measure  # noqa: E402
+
+
+@pytest.mark.parametrize("network", ["shallow", "two-conv-pool", "dropout"])
+def test_networks_are_of_one_size(network):
+    ours, keras_own = measure.nets_network(network, 100), measure.keras_network(network, 100)
+    assert ours.count_params() == keras_own.count_params()
+    if importlib.util.find_spec("torch"):
+        parameters = measure.torch_network(network).parameters()
+        assert sum(values.numel() for values in parameters) == ours.count_params()
+
+
+def test_batch_first_computes_the_same():
+    usual = measure.nets_network("two-conv-pool", 100)
+    other = measure.nets_network("two-conv-pool", 100, measure.batch_first())
+    other.set_weights(usual.get_weights())
+    hidden = [keras.Model(network.inputs[0], network.layers[-2].output) for network in (usual, other)]
+    images = nets.load_mnist().test.images[:10].astype("float32")
+    np.testing.assert_allclose(*(model(images) for model in hidden), atol=1e-5)
+
+
+def test_arithmetic_of_a_step():
+    """Against a count by hand: filters x window x places, forwards and for one or two gradients."""
+    shapes = measure.products(measure.nets_network("two-conv-pool", 100), 10)
+    by_hand = 2 * 10 * (2 * 20 * 25 * 24**2 + 3 * (40 * 500 * 8**2 + 640 * 100 + 100 * 10)) / 1e6
+    assert measure.mflop(shapes) == by_hand
+
+
+@pytest.mark.parametrize("spec", [
+    dict(how="fit", layers="keras"),
+    dict(how="fit", layers="keras", steps_per_execution=2),
+    dict(how="fit", layers="nets"),
+    dict(how="nets.train", layers="keras"),
+    dict(how="nets.train", layers="batch first"),
+    dict(how="nets.train", runs=3, mini_batch_size=30, units=20),
+    dict(how="matrix products", mini_batch_size=30, units=20),
+    dict(how="torch eager"),
+], ids=lambda spec: " ".join(map(str, spec.values())))
+def test_ways_to_train(spec):
+    if spec["how"].startswith("torch"):
+        pytest.importorskip("torch")
+    run, _, most = measure.step(network="two-conv-pool", images=120, **spec)
+    run(1)
+    run(2)
+    assert most == 120 // spec.get("mini_batch_size", 10) or spec["how"] == "matrix products"
+
+
+def test_nets_train_rows_make_the_steps_asked_for(monkeypatch):
+    seen, compile_training = [], training.compile_training
+
+    def noting(*arguments):
+        epoch, classify = compile_training(*arguments)
+
+        def noted(weights, state, images, labels, order, steps, rate):
+            after = epoch(weights, state, images, labels, order, steps, rate)
+            changed = np.any(np.asarray(after[0][0]) != np.asarray(weights[0]))
+            seen.append((int(steps), np.asarray(order)[0].tolist(), changed))
+            return after
+        return noted, classify
+
+    monkeypatch.setattr(training, "compile_training", noting)
+    run, *_ = measure.step(how="nets.train", network="shallow", images=120, runs=2)
+    run(7)
+    (steps, batch, changed), (other_steps, other_batch, other_changed) = seen
+    assert steps == other_steps == 7 and changed and other_changed
+    assert batch != other_batch  # two different runs
+
+
+def test_quick_benchmark_writes_the_promised_fields(tmp_path):
+    path = tmp_path / "results.json"
+    subprocess.run([sys.executable, ROOT / "benchmarks" / "benchmark.py", "--quick", "--output", path],
+                   check=True, stdout=subprocess.DEVNULL)
+    results = json.loads(path.read_text())
+    check(results)
+    assert {row["how"] for row in results["rows"]} >= {"fit tensorflow", "nets.train tensorflow",
+                                                       "matrix products jax"}
+
+
+def check(results):
+    assert list(results) == ["machine", "versions", "rows", "growth", "start"]
+    assert {"python", "keras", "tensorflow", "jax", "numpy"} <= set(results["versions"])
+    for row in results["rows"] + results["growth"]:
+        for key in ("ms_per_step", "cpu_ms_per_step", "memory_mb", "seconds_to_compile"):
+            assert row[key] > 0
+    assert all({"network", "how", "runs"} <= set(row) for row in results["rows"])
+    assert all({"over", "value", "how"} <= set(row) for row in results["growth"])
+    assert all({"what", "how", "seconds"} <= set(row) for row in results["start"])
+    assert any("accuracy" in row for row in results["start"])
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return json.loads((ROOT / "benchmarks" / "results.json").read_text())
+
+
+def test_stored_results_have_a_row_for_each_task(stored):
+    check(stored)
+    torch = "torch" in stored["versions"]
+    compiler = any(row["how"] == "torch compiled" for row in stored["rows"])
+    for part, tasks in (
+            ("rows", [task for network in benchmark.NETWORKS
+                      for task in benchmark.rows(network, torch, compiler)]),
+            ("growth", [task for over in benchmark.GROWTH for task in benchmark.growth(over)]),
+            ("start", benchmark.starts())):
+        assert len(stored[part]) == len(tasks), part
+        for row, task in zip(stored[part], tasks):
+            assert task.fields.items() <= row.items()
+
+
+def test_stored_results_bear_out_the_page(stored):
+    """What book/13-speed.ipynb says in words. If a new measurement differs, so must the page."""
+    ms = {(row["network"], row["how"]): row["ms_per_step"] for row in stored["rows"] if row["runs"] == 1}
+    for network in ("shallow", "two-conv-pool", "dropout"):
+        for backend in ("tensorflow", "jax"):
+            assert ms[network, f"nets.train {backend}"] < ms[network, f"fit {backend}"]
+    assert ms["shallow", "matrix products jax"] < ms["shallow", "fit jax"] / 2
+    two = {how: time for (network, how), time in ms.items() if network == "two-conv-pool"}
+    assert two["nets.train jax, layers of Keras"] > 3 * two["fit jax"]
+    assert two["nets.train jax"] < two["fit jax, layers of nets"] < two["fit jax"]
+    assert two["nets.train jax"] < two["nets.train jax, batch first"]
+    assert two["fit tensorflow, 50 steps a call"] < two["fit tensorflow"]
+
+    def growth(over, how="nets.train jax"):
+        return [row["ms_per_step"] for row in stored["growth"] if (row["over"], row["how"]) == (over, how)]
+
+    assert max(growth("images")) < 1.5 * min(growth("images"))
+    assert growth("units")[-1] > 2 * growth("units")[0]
+    for how in ("nets.train jax", "fit jax"):
+        assert growth("mini_batch_size", how)[-1] < 100 * growth("mini_batch_size", how)[0]
+    ratios = [fit / own for fit, own in zip(growth("mini_batch_size", "fit jax"), growth("mini_batch_size"))]
+    assert ratios[-1] < ratios[0]
+
+
+IMPORT = """
+import sys
+import keras
+loaded, opened = set(sys.modules), []
+sys.addaudithook(lambda event, arguments: opened.append(f"{event} {arguments[0]}"))
+import nets
+print(*{name.split(".")[0] for name in set(sys.modules) - loaded} - set(sys.stdlib_module_names))
+print("nets.plots" in sys.modules)
+print([line for line in opened if line.startswith("socket") or
+       line.startswith("open") and not line.endswith((".py", ".pyc"))])
+"""
+
+
+def test_import_of_nets_loads_neither_pictures_nor_data():
+    """Nothing but nets comes with it, after Keras (which loads matplotlib itself, where it finds it)."""
+    output = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True,
+                            cwd=ROOT).stdout
+    assert output.splitlines()[-3:] == ["nets", "False", "[]"]
