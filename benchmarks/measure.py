@@ -108,23 +108,27 @@ def batch_first():
 
 
 def products(network, mini_batch_size):
-    """The matrix products of a step: for each layer (outputs, inputs, columns), the first layer in front.
+    """The matrix products of a step: for each layer (m, k, n), and whether the kernel is the left matrix.
 
-    A kernel of outputs x inputs is multiplied by inputs x columns.
+    A convolution multiplies its kernel (m, k) by the windows (k, n), a fully connected layer its inputs
+    (m, k) by its kernel (k, n). The first layer stands in front.
     """
-    shapes = []
+    found = []
     for layer in network.layers:
         if layer.trainable_variables:
-            *inputs, outputs = layer.kernel.shape
-            places = math.prod(layer.output.shape[1:-1]) * getattr(layer, "pool_size", 1)**2
-            shapes.append((outputs, math.prod(inputs), places * mini_batch_size))
-    return shapes
+            *window, units = layer.kernel.shape
+            if len(window) == 3:
+                places = math.prod(layer.output.shape[1:-1]) * layer.pool_size**2
+                found.append((units, math.prod(window), places * mini_batch_size, True))
+            else:
+                found.append((mini_batch_size, *window, units, False))
+    return found
 
 
 def mflop(shapes):
     """Millions of additions and multiplications: the forward product, the gradient of the kernel, and,
     but for the first layer, that of the inputs."""
-    return sum(2 * (3 if i else 2) * math.prod(shape) for i, shape in enumerate(shapes)) / 1e6
+    return sum(2 * (3 if i else 2) * math.prod(shape[:3]) for i, shape in enumerate(shapes)) / 1e6
 
 
 # ---- ways to train; each gives a function that makes so many steps ----
@@ -200,14 +204,14 @@ def matrix_products(shapes):
 
     def body(_, pairs):
         after = []
-        for i, (kernel, inputs) in enumerate(pairs):
-            outputs = ops.matmul(kernel, inputs)
-            gradient = ops.matmul(outputs, ops.transpose(inputs))
-            after.append((gradient, ops.matmul(ops.transpose(kernel), outputs) if i else inputs))
+        for i, (left, right) in enumerate(pairs):
+            outputs, kernel_left = ops.matmul(left, right), shapes[i][3]
+            after.append((ops.matmul(outputs, ops.transpose(right)) if kernel_left or i else left,
+                          ops.matmul(ops.transpose(left), outputs) if not kernel_left or i else right))
         return after
 
     loop = training.compiled(lambda steps, pairs: ops.fori_loop(0, steps, body, pairs))
-    pairs = [(ops.zeros((m, k)), ops.zeros((k, n))) for m, k, n in shapes]
+    pairs = [(ops.zeros((m, k)), ops.zeros((k, n))) for m, k, n, _ in shapes]
     return lambda steps: np.asarray(loop(ops.convert_to_tensor(steps, "int32"), pairs)[-1][0])
 
 
@@ -218,7 +222,7 @@ def step(how, network, layers="nets", runs=1, mini_batch_size=10, images=50_000,
          steps_per_execution=1):
     """(function that makes so many steps, facts about them, most steps)"""
     if how == "matrix products":
-        shapes = ([(1024, 1024, 1024)] * 2 if network == "large matrices"
+        shapes = ([(1024, 1024, 1024, True)] * 2 if network == "large matrices"
                   else products(nets_network(network, units), mini_batch_size))
         return matrix_products(shapes), {"mflop": mflop(shapes)}, 100_000
     digits, facts = training_images(images), {}
@@ -249,9 +253,9 @@ def answer_steps(answer, enough, runs=1, **spec):
     began, steps = time.perf_counter(), 1
     run(1)
     compilation = time.perf_counter() - began
-    while timed(steps)[0] < enough and steps < most:
+    while min(timed(steps), timed(steps))[0] < enough and steps < most:  # twice: the first call may be slow
         steps = min(2 * steps, most)
-    answer({"seconds_to_compile": compilation, **facts})
+    answer({"seconds_to_compile": compilation, "steps": steps, **facts})
     for _ in sys.stdin:
         wall, cpu = timed(steps)
         answer({"ms_per_step": 1000 * wall / steps / runs, "cpu_ms_per_step": 1000 * cpu / steps / runs,

@@ -131,26 +131,36 @@ def test_stored_results_have_a_row_for_each_task(stored):
 
 def test_stored_results_bear_out_the_page(stored):
     """What book/13-speed.ipynb says in words. If a new measurement differs, so must the page."""
-    ms = {(row["network"], row["how"]): row["ms_per_step"] for row in stored["rows"] if row["runs"] == 1}
-    for network in ("shallow", "two-conv-pool", "dropout"):
-        for backend in ("tensorflow", "jax"):
-            assert ms[network, f"nets.train {backend}"] < ms[network, f"fit {backend}"]
-    assert ms["shallow", "matrix products jax"] < ms["shallow", "fit jax"] / 2
-    two = {how: time for (network, how), time in ms.items() if network == "two-conv-pool"}
+    ms = {(row["network"], row["how"], row["runs"]): row["ms_per_step"] for row in stored["rows"]}
+    for backend in benchmark.BACKENDS:
+        for network in ("shallow", "two-conv-pool", "dropout"):
+            assert ms[network, f"nets.train {backend}", 1] < ms[network, f"fit {backend}", 1]
+        two_at_once, one = (ms["two-conv-pool", f"nets.train {backend}", runs] for runs in (2, 1))
+        assert two_at_once < one
+    assert ms["shallow", "matrix products jax", 1] < ms["shallow", "fit jax", 1] / 2
+    two = {how: time for (network, how, runs), time in ms.items() if network == "two-conv-pool" and runs == 1}
     assert two["nets.train jax, layers of Keras"] > 3 * two["fit jax"]
     assert two["nets.train jax"] < two["fit jax, layers of nets"] < two["fit jax"]
     assert two["nets.train jax"] < two["nets.train jax, batch first"]
     assert two["fit tensorflow, 50 steps a call"] < two["fit tensorflow"]
+    assert two["nets.train jax"] < 4 * two["matrix products jax"]
 
     def growth(over, how="nets.train jax"):
-        return [row["ms_per_step"] for row in stored["growth"] if (row["over"], row["how"]) == (over, how)]
+        return {row["value"]: row["ms_per_step"] for row in stored["growth"]
+                if (row["over"], row["how"]) == (over, how)}
 
-    assert max(growth("images")) < 1.5 * min(growth("images"))
-    assert growth("units")[-1] > 2 * growth("units")[0]
-    for how in ("nets.train jax", "fit jax"):
-        assert growth("mini_batch_size", how)[-1] < 100 * growth("mini_batch_size", how)[0]
-    ratios = [fit / own for fit, own in zip(growth("mini_batch_size", "fit jax"), growth("mini_batch_size"))]
-    assert ratios[-1] < ratios[0]
+    runs, images, units = growth("runs"), growth("images"), growth("units")
+    assert runs[2] < runs[1] and runs[32] < 1.2 * runs[2]  # on two cores
+    assert max(images.values()) < 1.2 * min(images.values())
+    assert units[300] < 1.3 * units[100] and units[4000] > 1.8 * units[100]
+    for how in ("nets.train jax", "matrix products jax"):
+        an_image = {size: time / size for size, time in growth("mini_batch_size", how).items()}
+        assert an_image[30] < an_image[10] and an_image[30] < an_image[100] < an_image[1000]
+
+    first = {row["how"]: row for row in stored["start"] if row["what"] == "first epoch"}
+    for backend in benchmark.BACKENDS:
+        fit, own = first[f"fit {backend}"], first[f"nets.train {backend}"]
+        assert own["seconds"] < fit["seconds"] and own["accuracy"] < fit["accuracy"]
 
 
 IMPORT = """
