@@ -1,6 +1,7 @@
 """How fast are `nets.train` and what one might use instead? `make benchmark` writes results.json:
 
-rows    the time of a training step, for three networks and several ways to train them
+rows    the time of a training step, for three networks and several ways to train them: on one core of
+        a CPU, where the book trains a run a core, and on all of them
 growth  how it grows with the runs at once, the mini-batch, the images and the hidden neurons
 start   seconds from the start of a process to the end of `import nets`, or of the first epoch
 
@@ -41,26 +42,31 @@ class Task(NamedTuple):
     spec: dict
 
 
-def rows(network, torch, compiler):
-    def task(how, backend, note="", runs=1, **spec):
+def rows(network, torch, compiler, accelerator=False):
+    def task(how, backend, note="", runs=1, cores="all", **spec):
         name = how if backend == "torch" else f"{how} {backend}"
-        return Task({"network": network, "how": name + note, "runs": runs}, backend,
-                    {"what": "step", "how": how, "network": network, "runs": runs, **spec})
+        return Task({"network": network, "how": name + note, "runs": runs, "cores": cores}, backend,
+                    {"what": "step", "how": how, "network": network, "runs": runs, "cores": cores, **spec})
 
-    if network == "large matrices":  # how fast is a core at best?
-        return [task("matrix products", "jax")]
-    tasks = [task("fit", backend, layers="keras") for backend in BACKENDS]
-    if torch:
-        tasks.append(task("torch eager", "torch"))
-    if torch and compiler:
-        tasks.append(task("torch compiled", "torch"))
-    tasks += [task("nets.train", backend, runs=runs) for backend in BACKENDS for runs in (1, 2, 5)]
-    tasks.append(task("matrix products", "jax"))
+    where = ["all"] if accelerator else [1, "all"]
+    if network == "large matrices":  # how fast is the machine at best?
+        return [task("matrix products", "jax", cores=cores) for cores in where]
+    tasks = []
+    for cores in where:
+        tasks += [task("fit", backend, layers="keras", cores=cores) for backend in BACKENDS]
+        if torch:
+            tasks.append(task("torch eager", "torch", cores=cores))
+        if torch and compiler:
+            tasks.append(task("torch compiled", "torch", cores=cores))
+        tasks += [task("nets.train", backend, cores=cores) for backend in BACKENDS]
+        tasks.append(task("matrix products", "jax", cores=cores))
+    tasks += [task("nets.train", backend, runs=runs) for backend in BACKENDS for runs in (2, 5)]
     if network == "two-conv-pool":  # what makes the difference?
-        tasks += [task("fit", "tensorflow", ", 50 steps a call", layers="keras", steps_per_execution=50),
-                  task("fit", "jax", ", layers of nets"),
-                  task("nets.train", "jax", ", layers of Keras", layers="keras"),
-                  task("nets.train", "jax", ", batch first", layers="batch first")]
+        tasks += [task("fit", "tensorflow", ", 50 steps a call", layers="keras", steps_per_execution=50,
+                       cores=where[0]),
+                  task("fit", "jax", ", layers of nets", cores=where[0]),
+                  task("nets.train", "jax", ", layers of Keras", layers="keras", cores=where[0]),
+                  task("nets.train", "jax", ", batch first", layers="batch first", cores=where[0])]
     return tasks
 
 
@@ -159,12 +165,14 @@ def rounded(fields):
 
 
 def table(rows):
-    """The rows as lines; the last column says how many times as fast as the first each of them is."""
-    yield f"{'':38} runs  ms a step  CPU ms   memory   speed"
+    """The rows as lines; the last column says how many times as fast as the first on so many cores."""
+    yield f"{'':38} runs cores  ms a step  CPU ms   memory   speed"
     for row in rows:
         name = " ".join(str(row[key]) for key in ("over", "value", "how") if key in row)
-        yield (f"{name:38} {row.get('runs', ''):>4} {row['ms_per_step']:10.3f} {row['cpu_ms_per_step']:7.3f} "
-               f"{row['memory_mb']:5.0f} MB {rows[0]['ms_per_step'] / row['ms_per_step']:6.2f} x")
+        runs, cores = row.get("runs", ""), row.get("cores", "")
+        first = next(other for other in rows if other.get("cores", "") == cores)
+        yield (f"{name:38} {runs:>4} {cores:>5} {row['ms_per_step']:10.3f} {row['cpu_ms_per_step']:7.3f} "
+               f"{row['memory_mb']:5.0f} MB {first['ms_per_step'] / row['ms_per_step']:6.2f} x")
 
 
 def first_of_each(key, tasks):
@@ -180,14 +188,17 @@ def main(path, quick):
         print("PyTorch is not installed: its rows are left out.")
     elif not compiler:
         print("There is no C++ compiler: PyTorch's compiled rows are left out.")
-    step_groups, growth_groups = [rows(network, torch, compiler) for network in NETWORKS], map(growth, GROWTH)
     start_tasks, repeats, enough = starts(), 4, 0.5
     if quick:
-        step_groups, growth_groups = [first_of_each("how", step_groups[0])], [growth("runs")[1:2]]
         start_tasks, repeats, enough = start_tasks[1:4], 1, 0
 
     with tempfile.TemporaryDirectory() as folder:
-        machine = started([Task({}, "jax", {"what": "machine"})], 1, enough, folder)[0]["machine"]
+        answer = started([Task({}, "jax", {"what": "machine"})], 1, enough, folder)[0]
+        machine, accelerator = answer["machine"], answer["accelerator"]
+        step_groups = [rows(network, torch, compiler, accelerator) for network in NETWORKS]
+        growth_groups = [growth(over) for over in GROWTH]
+        if quick:
+            step_groups, growth_groups = [first_of_each("how", step_groups[0])], [growth("runs")[1:2]]
         libraries = ["keras", "tensorflow", "jax", "numpy"] + ["torch"] * torch
         versions = {"python": platform.python_version(),
                     **{library: importlib.metadata.version(library) for library in libraries}}

@@ -61,9 +61,11 @@ def nets_network(network, units, conv_pool=None):
 
 
 def keras_network(network, units):
-    """The same of Keras' own layers."""
+    """The same of Keras' own layers, with the same starting weights."""
     import keras
     from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+
+    from nets import training
     convolutions = [Conv2D(20, 5, activation="relu"), MaxPooling2D(),
                     Conv2D(40, 5, activation="relu"), MaxPooling2D(), Flatten()]
     layers = {
@@ -72,8 +74,10 @@ def keras_network(network, units):
         "dropout": [*convolutions, Dropout(0.5), Dense(1000, "relu"), Dropout(0.5), Dense(1000, "relu"),
                     Dropout(0.5)],
     }[network]
-    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 256), *layers,
-                             Dense(10, "softmax")])
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 256), *layers,
+                              Dense(10, "softmax")])
+    model.set_weights(training.starting_point(nets_network(network, units), seed=0)[0])
+    return model
 
 
 def torch_network(network):
@@ -241,8 +245,10 @@ def step(how, network, layers="nets", runs=1, mini_batch_size=10, images=50_000,
     return run, facts, images // mini_batch_size
 
 
-def answer_steps(answer, enough, runs=1, **spec):
+def answer_steps(answer, enough, runs=1, cores="all", **spec):
     """Prepare a step, then time as many as take `enough` seconds whenever asked."""
+    if cores == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     run, facts, most = step(runs=runs, **spec)
 
     def timed(steps):
@@ -263,7 +269,7 @@ def answer_steps(answer, enough, runs=1, **spec):
 
 
 def first_epoch(how, network):
-    """Test accuracy after one epoch from a cold start, with the validation images classified on the way."""
+    """Test accuracy after one epoch from nothing, with the validation images classified on the way."""
     import keras
 
     import nets
@@ -297,7 +303,7 @@ def main(spec):
         answer({})
     else:
         from nets import ledger
-        answer({"machine": ledger.device()})
+        answer({"machine": ledger.device(), "accelerator": ledger.has_accelerator()})
 
 
 if __name__ == "__main__":
