@@ -38,6 +38,7 @@ def accuracy(*results, labels=None, part="test", claimed=None, bottom=None):
     if lowest:
         axes.set_ylim(bottom=min(lowest) - 0.1 if bottom is None else bottom)
     axes.set(xlabel="epoch", ylabel=f"{part} accuracy in %")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")

@@ -341,7 +341,7 @@ def test_gradient_of_hopeless_answers():
     ("learning_rate", lambda epoch: 0.1 - epoch),
     ("l2", None),
     ("l2", float("nan")),
-    ("learning_rate", "fast"),
+    ("learning_rate", "fast"), ("learning_rate", 1j), ("l2", np.array([0.1, 0.2])),
     ("learning_rate", float("nan")),
     ("seed", -1), ("early_stopping", -1), ("early_stopping", 1.5),
     ("seed", "x"),
@@ -366,6 +366,16 @@ def test_labels_that_do_not_match_the_images_are_refused(few, part):
     broken = few._replace(**{part: digits._replace(labels=digits.labels[:-1])})
     with pytest.raises(ValueError, match=f"data.{part} has {len(digits.images)} images and"):
         train(small(), broken)
+
+
+def test_data_must_be_named_parts(few):
+    with pytest.raises(ValueError, match="data must be what nets.load_mnist.* not a tuple"):
+        train(small(), tuple(few))
+
+
+def test_numbers_may_be_of_numpy(few):
+    rate = np.float32(0.1)
+    assert train(small(), few, learning_rate=rate).settings["learning_rate"] == float(rate)
 
 
 def test_other_backends_are_refused(few, monkeypatch):
