@@ -89,7 +89,8 @@ def moving_statistics():
     for way, accelerator in (("together", True), ("alone", False)):
         normalization = layers.BatchNormalization(momentum=0.9)
         network = sequential(layers.Flatten(), normalization, nets.Softmax(10))
-        with mock.patch.multiple(ledger, has_accelerator=lambda yes=accelerator: yes, device=lambda: "a test"):
+        with mock.patch.multiple(ledger, has_accelerator=lambda yes=accelerator: yes,
+                                 device=lambda: "a test"):
             nets.train(network, first(300, 100), epochs=2, mini_batch_size=10, learning_rate=0.1, runs=2)
         numbers[way] = [np.asarray(statistic).tolist() for statistic in
                         (normalization.moving_mean, normalization.moving_variance)]
