@@ -105,7 +105,7 @@ def test_l2_of_the_chapter_is_a_keras_regularizer(few):
 @pytest.fixture(scope="module")
 def numbers():
     """What experiments.py measures on this backend, and meanwhile on the other one."""
-    names = "two_epochs", "together_or_alone"
+    names = "two_epochs", "together_or_alone", "moving_statistics"
     other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
     with experiments.start(*names, backend=other) as process, pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETS_MODE", "full")
@@ -129,6 +129,18 @@ def test_runs_trained_together_equal_runs_trained_alone(numbers, backend, networ
     np.testing.assert_allclose(together["loss"], alone["loss"], atol=1e-4)
     np.testing.assert_allclose(together["accuracy"], alone["accuracy"], atol=0.011)
     assert len({losses[0] for losses in together["loss"]}) == 3  # three different runs
+
+
+@pytest.mark.parametrize("way", ["together", "alone"])
+@pytest.mark.parametrize("backend", ["this backend", "other backend"])
+def test_batch_normalization_keeps_its_moving_statistics(numbers, few, backend, way):
+    pixels = few.train.images.reshape(300, 784) / 256
+    mean, variance = np.zeros(784), np.ones(784)
+    for epoch in range(2):
+        for batch in training.mini_batches(300, 10, 0, epoch):
+            mean = 0.9 * mean + 0.1 * pixels[batch].mean(axis=0)
+            variance = 0.9 * variance + 0.1 * pixels[batch].var(axis=0)
+    np.testing.assert_allclose(numbers[backend]["moving_statistics"][way], [mean, variance], atol=1e-5)
 
 
 def test_the_same_call_gives_the_same_numbers(few):
