@@ -40,6 +40,22 @@ def patches(images, size, strides=1):
     return ops.concatenate([images[:, i:i + rows:strides] for i in range(size)])
 
 
+@ops.custom_gradient
+def largest(cells):
+    """The largest value of each cell: (filters, rows, size, columns, size, batch) to the same without sizes.
+
+    Its gradient goes to the value that was the largest; among equals, to each of them, as in the chapter's
+    Theano. (A library's own gradient shares it among them, and a step takes longer for counting them.)
+    """
+    values = ops.max(cells, axis=(2, 4), keepdims=True)
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[0] if upstream is None else upstream  # Keras' backends differ in this
+        return ops.where(cells == values, ops.expand_dims(ops.expand_dims(upstream, 2), 4), 0.0)
+
+    return ops.squeeze(values, axis=(2, 4)), gradient
+
+
 @keras.saving.register_keras_serializable("nets")
 class ConvPool(keras.layers.Layer):
     """Convolution, pooling, bias and activation, in this order.
@@ -107,7 +123,7 @@ class ConvPool(keras.layers.Layer):
         cells = ops.reshape(maps[:, :rows * size, :columns * size],
                             (self.filters, rows, size, columns, size, -1))
         if self.pool == "max":
-            return ops.max(cells, axis=(2, 4))
+            return largest(cells)
         return ops.sqrt(ops.sum(ops.square(cells), axis=(2, 4)) + 1e-12)  # finite slope at 0
 
     def compute_output_shape(self, input_shape):

@@ -9,7 +9,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 RIGHT, WRONG = "#00735c", "#b34700"
 
 
-def accuracy(*results, labels=None, part="test", claimed=None, bottom=None):
+def accuracy(*results, labels=None, part="test", claimed=None, source="chapter", bottom=None):
     """Accuracy after each epoch: a line for the mean of the runs, a band from the least to the best.
 
     Parameters
@@ -17,7 +17,8 @@ def accuracy(*results, labels=None, part="test", claimed=None, bottom=None):
     results : Result
     labels : list of str, one a result; their names by default
     part : "test" or "validation"
-    claimed : float, optional: the chapter's figure, a fraction, drawn as a dotted line
+    claimed : float, optional: a published figure, a fraction, drawn as a dotted line
+    source : str, whose figure this is
     bottom : float, optional: where the axis begins, in percent
     """
     _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -34,10 +35,11 @@ def accuracy(*results, labels=None, part="test", claimed=None, bottom=None):
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, lw=0)
         lowest.append(values[:, length // 10:].min())
     if claimed:
-        axes.axhline(100 * claimed, color="#555555", ls=":", label=f"the chapter: {percent(claimed)}")
+        axes.axhline(100 * claimed, color="#555555", ls=":", label=f"the {source}: {percent(claimed)}")
     if lowest:
         axes.set_ylim(bottom=min(lowest) - 0.1 if bottom is None else bottom)
     axes.set(xlabel="epoch", ylabel=f"{part} accuracy in %")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")

@@ -15,7 +15,8 @@ class Progress:
     def __init__(self, groups, workers, epochs, seconds_per_epoch):
         self.groups, self.workers, self.epochs = groups, workers, epochs
         self.seconds, self.done, self.handle = seconds_per_epoch, {}, None
-        self.in_notebook = "ipykernel" in sys.modules
+        application = sys.modules.get("ipykernel.kernelapp")
+        self.in_notebook = bool(application and application.IPKernelApp.initialized())
         self.watched = not os.environ.get("CI") and (self.in_notebook or sys.stderr.isatty())
         self.lock = threading.Lock()
 

@@ -70,20 +70,22 @@ class Result:
         return "\n".join(lines)
 
 
-def compare(results, claimed):
-    """Print the chapter's test accuracies beside ours.
+def compare(results, claimed, source="chapter"):
+    """Print claimed test accuracies beside ours.
 
-    results : list of Result; claimed : list of the chapter's figures, fractions, None where it has none
+    results : list of Result; claimed : list of fractions, None where there is no claim
+    source : str, whose claims these are
     """
-    width = max(len(result.name) for result in results)
-    print(f"{'':{width}}  chapter  best run  mean ± sd, %   runs")
+    width, column = max(len(result.name) for result in results), max(7, len(source))
+    print(f"{'':{width}}  {source:>{column}}  best run  mean ± sd, %   runs")
     for result, claim in zip(results, claimed):
-        chapter, values = f"{100 * claim:.2f}" if claim else "–", 100 * result.test_accuracies
+        claim = f"{100 * claim:.2f}" if claim else "–"
+        values = 100 * result.test_accuracies
         if not result.runs:
-            print(f"{result.name:{width}}  {chapter:>7}  not run yet")
+            print(f"{result.name:{width}}  {claim:>{column}}  not run yet")
             continue
         spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-        print(f"{result.name:{width}}  {chapter:>7}  {100 * result.test_accuracy:8.2f}  "
+        print(f"{result.name:{width}}  {claim:>{column}}  {100 * result.test_accuracy:8.2f}  "
               f"{f'{values.mean():.2f}{spread}':14} {len(values)}")
 
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import numbers
 import os
 import pathlib
 import threading
@@ -143,6 +144,9 @@ def _check_sizes(data, mini_batch_size, **others):
     for argument, value in {"mini_batch_size": mini_batch_size, **others}.items():
         if type(value) is not int or value < 1:
             raise ValueError(f"{argument} must be a whole number of at least 1, not {value!r}.")
+    if not isinstance(data, MNIST):
+        raise ValueError("data must be what nets.load_mnist() returns, or nets.MNIST(...) of your own, "
+                         f"not a {type(data).__name__}.")
     for part, (images, labels) in data._asdict().items():
         if len(images) != len(labels):
             raise ValueError(f"data.{part} has {len(images)} images and {len(labels)} labels.")
@@ -153,9 +157,9 @@ def _check_sizes(data, mini_batch_size, **others):
 
 def _check_numbers(rates, l2, seed):
     for rate in rates:
-        if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        if not isinstance(rate, numbers.Real) or not 0 < rate < float("inf"):
             raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}.")
-    if not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
+    if not isinstance(l2, numbers.Real) or not 0 <= l2 < float("inf"):
         raise ValueError(f"l2 must be a number of at least 0, not {l2!r}.")
     if type(seed) is not int or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")

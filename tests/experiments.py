@@ -90,6 +90,20 @@ def together_or_alone():
     return numbers
 
 
+def moving_statistics():
+    """Moving mean and variance of the first of two runs, trained in one vectorised call and one by one."""
+    numbers, layers = {}, keras.layers
+    for way, accelerator in (("together", True), ("alone", False)):
+        normalization = layers.BatchNormalization(momentum=0.9)
+        network = sequential(layers.Flatten(), normalization, nets.Softmax(10))
+        with mock.patch.multiple(ledger, has_accelerator=lambda yes=accelerator: yes,
+                                 device=lambda: "a test"):
+            nets.train(network, first(300, 100), epochs=2, mini_batch_size=10, learning_rate=0.1, runs=2)
+        numbers[way] = [np.asarray(statistic).tolist() for statistic in
+                        (normalization.moving_mean, normalization.moving_variance)]
+    return numbers
+
+
 # ---- interruption ----
 
 

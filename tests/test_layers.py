@@ -9,7 +9,7 @@ from keras import ops
 
 import nets
 from nets import training
-from nets.layers import ConvPool, FullyConnected, Softmax
+from nets.layers import ConvPool, FullyConnected, Softmax, largest
 
 # ---- sizes ----
 
@@ -95,6 +95,18 @@ def test_conv_pool_equals_keras(rng, shape, size, strides, pool_size):
     cell = (pool_size, pool_size)
     maps = ops.max_pool(ops.conv(images, layer.kernel, strides), cell, cell)
     np.testing.assert_allclose(output, ops.relu(maps + layer.bias), atol=1e-5)
+
+
+def test_gradient_of_the_largest_goes_to_each_of_equals():
+    cells = np.float32([[3, 1, 2, 2], [3, 0, 2, 2]]).reshape(1, 1, 2, 2, 2, 1)  # two cells of 2 x 2
+    upstream = np.float32([5, 7]).reshape(1, 1, 2, 1)
+
+    def loss(tensors):
+        return ops.sum(largest(tensors[0]) * upstream), ()
+
+    (value, _), (gradient,) = training.value_and_gradient(loss, [ops.convert_to_tensor(cells)])
+    assert float(value) == 5 * 3 + 7 * 2
+    np.testing.assert_array_equal(ops.reshape(gradient, (2, 4)), [[5, 0, 7, 7], [5, 0, 7, 7]])
 
 
 @pytest.mark.parametrize("pool", ["max", "l2", None])

@@ -105,7 +105,7 @@ def test_l2_of_the_chapter_is_a_keras_regularizer(few):
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory):
     """What experiments.py measures on this backend, and meanwhile on the other one."""
-    names = "two_epochs", "together_or_alone"
+    names = "two_epochs", "together_or_alone", "moving_statistics"
     other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
     compiled = tmp_path_factory.mktemp("compiled")
     with (experiments.start(*names, backend=other, compiled=compiled) as process,
@@ -132,6 +132,18 @@ def test_runs_trained_together_equal_runs_trained_alone(numbers, backend, networ
     np.testing.assert_allclose(together["loss"], alone["loss"], atol=1e-4)
     np.testing.assert_allclose(together["accuracy"], alone["accuracy"], atol=0.011)
     assert len({losses[0] for losses in together["loss"]}) == 3  # three different runs
+
+
+@pytest.mark.parametrize("way", ["together", "alone"])
+@pytest.mark.parametrize("backend", ["this backend", "other backend"])
+def test_batch_normalization_keeps_its_moving_statistics(numbers, few, backend, way):
+    pixels = few.train.images.reshape(300, 784) / 256
+    mean, variance = np.zeros(784), np.ones(784)
+    for epoch in range(2):
+        for batch in training.mini_batches(300, 10, 0, epoch):
+            mean = 0.9 * mean + 0.1 * pixels[batch].mean(axis=0)
+            variance = 0.9 * variance + 0.1 * pixels[batch].var(axis=0)
+    np.testing.assert_allclose(numbers[backend]["moving_statistics"][way], [mean, variance], atol=1e-5)
 
 
 def test_the_same_call_gives_the_same_numbers(few):
@@ -354,7 +366,7 @@ def test_gradient_of_hopeless_answers():
     ("learning_rate", lambda epoch: 0.1 - epoch),
     ("l2", None),
     ("l2", float("nan")),
-    ("learning_rate", "fast"),
+    ("learning_rate", "fast"), ("learning_rate", 1j), ("l2", np.array([0.1, 0.2])),
     ("learning_rate", float("nan")),
     ("seed", -1), ("early_stopping", -1), ("early_stopping", 1.5),
     ("seed", "x"),
@@ -379,6 +391,16 @@ def test_labels_that_do_not_match_the_images_are_refused(few, part):
     broken = few._replace(**{part: digits._replace(labels=digits.labels[:-1])})
     with pytest.raises(ValueError, match=f"data.{part} has {len(digits.images)} images and"):
         train(small(), broken)
+
+
+def test_data_must_be_named_parts(few):
+    with pytest.raises(ValueError, match="data must be what nets.load_mnist.* not a tuple"):
+        train(small(), tuple(few))
+
+
+def test_numbers_may_be_of_numpy(few):
+    rate = np.float32(0.1)
+    assert train(small(), few, learning_rate=rate).settings["learning_rate"] == float(rate)
 
 
 def test_other_backends_are_refused(few, monkeypatch):

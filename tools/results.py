@@ -1,13 +1,16 @@
-"""Write the table of results into book/index.md, from the ledger. `make pages` runs it."""
+"""Write the tables of results into book/index.md, from the ledger. `make pages` runs it."""
 
 import json
 import pathlib
 
+import numpy as np
+
+import nets
 from nets.result import Result, duration, percent
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INDEX = ROOT / "book" / "index.md"
-BEGIN, END = "<!-- results: written by tools/results.py -->\n", "<!-- end of results -->"
+BEGIN, END = "<!-- {}: written by tools/results.py -->\n", "<!-- end of {} -->"
 
 # Record, what it is, page, and the test accuracy that the chapter reports, in percent.
 EXPERIMENTS = [
@@ -26,6 +29,19 @@ EXPERIMENTS = [
     ("dropout", "… with two of 1000 and dropout", "07-dropout", 99.60),
 ]
 
+# What others found, before and after the chapter: also with the source of the figure.
+BEYOND = [
+    ("lenet", "LeNet-5", "15-simard-lenet", "LeCun 1998", 99.05),
+    ("lenet-distorted", "… on distorted digits", "15-simard-lenet", "LeCun 1998", 99.20),
+    ("simard", "two convolutions, bent digits", "15-simard-lenet", "Simard 2003", 99.60),
+    ("ciresan", "plain and deep, bent digits", "16-plain-deep-network", "Cireșan 2010", 99.65),
+    ("ciresan-small", "… a fifth as wide", "16-plain-deep-network", None, None),
+    ("ciresan-small-plain", "… and on plain digits", "16-plain-deep-network", None, None),
+    ("lstm-rows", "an LSTM that reads row by row", "12-where-next", None, None),
+    ("dropout-elastic", "the chapter's dropout network, bent digits", "14-distortions", None, None),
+    ("committee", "a small modern network", "17-last-thirty-three", "Deotte 2018", 99.64),
+]
+
 
 def recorded(name):
     """The result that the ledger holds under this name, or None."""
@@ -36,30 +52,64 @@ def recorded(name):
     return Result(name, record["settings"], record["runs"], [], len(record["runs"]))
 
 
-def table():
-    rows = ["| network | chapter, % | our best run, % | our mean ± sd, % | runs | time a run |",
-            "|---|---|---|---|---|---|"]
-    for name, what, page, claim in EXPERIMENTS:
-        result = recorded(name)
-        cells = [f"[{what}]({page}.ipynb)", f"{claim:.2f}" if claim else "–"]
-        if result is None:
-            cells += ["not run yet", "", "", ""]
-        else:
-            values = 100 * result.test_accuracies
-            spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-            seconds = sum(run["seconds"] for run in result.runs) / len(result.runs)
-            cells += [percent(result.test_accuracy)[:-2], f"{values.mean():.2f}{spread}",
-                      str(len(values)), duration(seconds)]
-        rows.append("| " + " | ".join(cells) + " |")
-    results = filter(None, (recorded(name) for name, *_ in EXPERIMENTS))
+def together(name):
+    """Number of runs of this name, and their accuracy if they add up their probabilities; or None."""
+    path = ROOT / "data" / "runs" / f"{name}.predictions.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as arrays:
+        total = sum(array.astype("float32") for array in arrays.values())
+        return len(arrays), float((total.argmax(axis=1) == nets.load_mnist().test.labels).mean())
+
+
+def measured(name):
+    """Cells with the best run, the mean, the number of runs and the time of one."""
+    result = recorded(name)
+    if result is None:
+        return ["not run yet", "", "", ""]
+    values = 100 * result.test_accuracies
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    seconds = sum(run["seconds"] for run in result.runs) / len(result.runs)
+    return [percent(result.test_accuracy)[:-2], f"{values.mean():.2f}{spread}", str(len(values)),
+            duration(seconds)]
+
+
+def table(names, heading, *rows):
+    """The rows under their heading, both lists of cells, and where the results of these names come from."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (heading, *rows)]
+    lines.insert(1, "|" + "---|" * len(heading))
+    results = filter(None, map(recorded, names))
     devices = dict.fromkeys(run["device"] for result in results for run in result.runs)
-    return "\n".join(rows) + f"\n\nTrained on {', '.join(devices)}.\n"
+    return "\n".join(lines) + f"\n\nTrained on {', '.join(devices)}.\n" * bool(devices)
+
+
+def tables():
+    """The text between the marks, by their names."""
+    def percentage(claim):
+        return f"{claim:.2f}" if claim else "–"
+
+    ours = ["our best run, %", "our mean ± sd, %", "runs", "time a run"]
+    chapter = [[f"[{what}]({page}.ipynb)", percentage(claim), *measured(name)]
+               for name, what, page, claim in EXPERIMENTS]
+    beyond = [[f"[{what}]({page}.ipynb)", source or "–", percentage(claim), *measured(name)]
+              for name, what, page, source, claim in BEYOND]
+    sum_of = together("committee")
+    beyond.append(["[… all its runs together](17-last-thirty-three.ipynb)", "Deotte 2018", "99.75",
+                   *(["–", percent(sum_of[1])[:-2], str(sum_of[0]), ""] if sum_of
+                     else ["not run yet", "", "", ""])])
+    return {
+        "results": table([name for name, *_ in EXPERIMENTS], ["network", "chapter, %", *ours], *chapter),
+        "beyond": table([name for name, *_ in BEYOND], ["network", "source", "claimed, %", *ours], *beyond),
+    }
 
 
 def page(text):
-    """The index page's text with the table of today."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + "\n" + table() + "\n" + END + rest.split(END)[1]
+    """The index page's text with the tables of today."""
+    for name, lines in tables().items():
+        before, rest = text.split(BEGIN.format(name))
+        text = before + BEGIN.format(name) + "\n" + lines + "\n" + END.format(name) + rest.split(
+            END.format(name))[1]
+    return text
 
 
 if __name__ == "__main__":
