@@ -140,10 +140,10 @@ def test_stored_results_bear_out_the_page(stored):
     for network in ("shallow", "two-conv-pool", "dropout"):
         for way in own:
             assert ms[network, way, 1, 1] > ms[network, "matrix products jax", 1, 1]
-            for other in others:
-                assert ms[network, way, 1, 1] < ms[network, other, 1, 1]
-    for other in others:  # dispatch
-        assert ms["shallow", "matrix products jax", 1, 1] < ms["shallow", other, 1, 1] / 5
+            if (network, way) != ("dropout", "nets.train tensorflow"):  # the page says why
+                assert all(ms[network, way, 1, 1] < ms[network, other, 1, 1] for other in others)
+    assert ms["dropout", "nets.train tensorflow", 1, 1] > 2 * ms["dropout", "nets.train jax", 1, 1]
+    assert all(ms["shallow", "nets.train jax", 1, 1] < ms["shallow", other, 1, 1] / 2 for other in others)
 
     two = {how: time for (network, how, _, cores), time in ms.items()
            if (network, cores) == ("two-conv-pool", 1)}
@@ -152,11 +152,16 @@ def test_stored_results_bear_out_the_page(stored):
     assert two["nets.train jax, layers of Keras"] > 3 * two["fit jax"]
     assert two["nets.train jax"] < two["fit jax, layers of nets"]
     assert two["nets.train jax"] < 0.85 * two["nets.train jax, batch first"]
-    assert two["nets.train jax"] < 2.5 * two["matrix products jax"]
+    assert two["nets.train jax"] < 2 * two["matrix products jax"]
+    for backend, least, most in (("jax", 0, 0.1), ("tensorflow", 0.2, 0.3)):  # the share of dispatch in fit
+        dispatch = ms["shallow", f"fit {backend}", 1, 1] - ms["shallow", "nets.train jax", 1, 1]
+        assert least < dispatch / two[f"fit {backend}"] < most and 0.07 < dispatch < 0.6
     for way in own:
         both = {runs: ms["two-conv-pool", way, runs, "all"] for runs in (1, 2, 5)}
         assert two[way] / 1.7 < both[1] < two[way]
         assert both[2] < two[way] / 1.8
+    for other in others:  # not all of it is the arithmetic
+        assert two[other] > 2.5 * two["matrix products jax"]
 
     rate = {row["network"]: row["mflop"] / row["ms_per_step"] for row in stored["rows"]
             if (row["how"], row["cores"]) == ("matrix products jax", 1)}
