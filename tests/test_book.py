@@ -265,6 +265,7 @@ ORDERINGS = [
     ("02", "is better than the shallow one in every run", "conv-pool", "shallow"),
     ("02", "stays below, by more than the runs differ", "conv-pool", "conv-pool-no-fc"),
     ("04", "each ReLU run is better than each sigmoid run", "relu", "two-conv-pool"),
+    ("07", "each of them is better than our network with 100 neurons", "dropout", "expanded"),
     ("12", "is better than the shallow one in every run", "lstm-rows", "shallow"),
     ("12", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),
 ]
@@ -276,6 +277,18 @@ def test_orderings_in_the_prose_hold_in_the_ledger(page, words, better, worse):
     assert words in " ".join(prose(path).split()), "the page says something else now: mend the list"
     high, low = (tool("results").recorded(name).test_accuracies for name in (better, worse))
     assert min(high) > max(low)
+
+
+def test_the_vote_is_what_page_08_says():
+    """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
+    with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
+        answers = np.array([np.argmax(probabilities, axis=-1) for probabilities in runs.values()])
+    labels = nets.load_mnist().test.labels
+    alone, vote = (answers != labels).sum(axis=1), (nets.vote(answers) != labels).sum()
+    assert len(answers) == 5 and 33 < vote < min(alone)
+    assert 5 <= alone.mean() - vote <= 9 and vote - 33 < 33**0.5
+    assert "Our five dropout networks together make fewer errors than any of them alone" in " ".join(
+        prose(ROOT / "book" / "08-ensemble.ipynb").split())
 
 
 def test_results_tables_are_those_of_the_ledger():
