@@ -53,7 +53,7 @@ full: .venv/ready  ## train what the ledger lacks, at full scale: make full, or 
 	$(BIN)/python tools/full.py $(PAGES) $(if $(RUNS),--runs $(RUNS))
 
 # PyTorch's rows need .venv/bin/pip install torch==2.13.0 (and a C++ compiler for the compiled one).
-benchmark: .venv/ready  ## measure the time of a training step, for the page on speed: 15 idle minutes
+benchmark: .venv/ready  ## measure the time of a training step, for the page on speed: 20 idle minutes
 	$(BIN)/python benchmarks/benchmark.py
 
 serve: book  ## build the site and serve it at http://127.0.0.1:8000

@@ -5,12 +5,13 @@ rows    the time of a training step, for three networks and several ways to trai
 growth  how it grows with the runs at once, the mini-batch, the images and the hidden neurons
 start   seconds from the start of a process to the end of `import nets`, or of the first epoch
 
-This takes about a quarter of an hour on two idle cores, and 8 GB of memory. Each measurement has a
+This takes about 20 minutes on two idle cores, and 10 GB of memory. Each measurement has a
 process of its own. Those of a group live side by side and measure in turns, so that other work on the
 machine hurts all of them alike, and the least of several times counts. Compare figures of one file
 only: machines differ.
 
 The rows of PyTorch need `.venv/bin/pip install torch==2.13.0`, and a C++ compiler for the compiled one.
+Afterwards `make pages` renews the page on speed, and tests/test_benchmarks.py says what to mend in its words.
 """
 
 import argparse

@@ -175,6 +175,9 @@ def test_stored_results_bear_out_the_page(stored):
     runs, images, units = growth("runs"), growth("images"), growth("units")
     assert runs[2] < runs[1] and runs[32] < 1.2 * runs[2]  # on two cores
     assert max(images.values()) < 1.2 * min(images.values())
+    same = [runs[1], images[50_000], units[100], growth("mini_batch_size")[10],
+            ms["two-conv-pool", "nets.train jax", 1, "all"]]
+    assert max(same) < 1.06 * min(same)
     assert units[300] < 1.3 * units[100] and units[4000] > 1.8 * units[100]
     for how in ("nets.train jax", "matrix products jax"):
         an_image = {size: time / size for size, time in growth("mini_batch_size", how).items()}
