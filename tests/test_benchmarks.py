@@ -1,6 +1,6 @@
 """The benchmark: that its ways to train do the same work, and that it writes what the page on speed reads.
 
-No test looks at a time.
+No test measures a time; those stored are held to the page.
 """
 
 import importlib.util
