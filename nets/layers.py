@@ -58,14 +58,15 @@ def largest(cells):
 
 @keras.saving.register_keras_serializable("nets")
 class ConvPool(keras.layers.Layer):
-    """Convolution, pooling, bias and activation, in this order.
+    """Convolution, pooling, perhaps batch normalisation, bias and activation, in this order.
 
     Input (batch, height, width, channels), output (batch, rows, columns, filters). No padding.
     For a monotone activation, max-pooling before bias and activation gives what pooling after them
     gives, with a quarter of the activations to compute. The convolution is one matrix product of
     `patches` and kernels, which inside a compiled loop is many times faster than a convolution
     primitive (see the page on speed). Like every deep-learning library's, it does not flip its
-    kernels.
+    kernels. Inside, the batch is the last axis; between two such layers, the compiler leaves out the
+    transpositions there and back.
 
     Parameters
     ----------
@@ -73,21 +74,23 @@ class ConvPool(keras.layers.Layer):
     kernel_size, strides : int, in pixels
     pool : "max", "l2" (root of the sum of squares) or None
     pool_size : int, in pixels; rows and columns left over at the edge are dropped
-    activation : any Keras activation
+    activation : any Keras activation that treats each number by itself
     kernel_initializer, bias_initializer : any Keras initialiser; by default the chapter's:
         kernels N(0, pool_size**2 / (filters * kernel_size**2)), biases N(0, 1). For ReLU networks of
         your own, prefer "he_normal" and "zeros".
+    normalize : bool, whether a keras.layers.BatchNormalization follows the pooling. (Its shift is the bias.)
 
     Raises
     ------
-    ValueError for a size below 1, an unknown `pool`, or an input that is no stack of images or is
-        smaller than the window.
+    ValueError for a size below 1, an unknown `pool`, an activation such as softmax, or an input that
+        is no stack of images or is smaller than the window.
 
     Source: the chapter, "Introducing convolutional networks" and its program's ConvPoolLayer.
     """
 
     def __init__(self, filters, kernel_size=5, strides=1, pool="max", pool_size=2,
-                 activation="sigmoid", kernel_initializer=None, bias_initializer=None, **kwargs):
+                 activation="sigmoid", kernel_initializer=None, bias_initializer=None, normalize=False,
+                 **kwargs):
         super().__init__(**kwargs)
         _check("ConvPool", filters=filters, kernel_size=kernel_size, strides=strides,
                pool_size=pool_size)
@@ -96,6 +99,10 @@ class ConvPool(keras.layers.Layer):
         self.filters, self.kernel_size, self.strides = filters, kernel_size, strides
         self.pool, self.pool_size = pool, pool_size if pool else 1
         self.activation = keras.activations.get(activation)
+        if getattr(self.activation, "__name__", "") in ("softmax", "log_softmax", "sparsemax", "glu"):
+            raise ValueError(f"ConvPool: the activation must treat each number by itself, unlike "
+                             f"{activation!r}: put a keras.layers.Activation of it behind this layer.")
+        self.normalization = keras.layers.BatchNormalization(axis=0, center=False) if normalize else None
         self.kernel_initializer = keras.initializers.get(
             kernel_initializer or _chapter_kernels(scale=float(self.pool_size**2)))
         self.bias_initializer = keras.initializers.get(bias_initializer or _chapter_biases())
@@ -107,13 +114,18 @@ class ConvPool(keras.layers.Layer):
             initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(
             shape=(self.filters,), initializer=self.bias_initializer, name="bias")
+        if self.normalization:
+            self.normalization.build((self.filters, None, None, None))
 
-    def call(self, images):
+    def call(self, images, training=False):
         windows = patches(ops.transpose(images, (3, 1, 2, 0)), self.kernel_size, self.strides)
         kernel = ops.transpose(ops.reshape(self.kernel, (-1, self.filters)))
         maps = ops.matmul(kernel, ops.reshape(windows, (kernel.shape[1], -1)))
-        maps = ops.reshape(maps, (self.filters, *windows.shape[1:3], -1))
-        return self.activation(ops.transpose(self._pool(maps), (3, 1, 2, 0)) + self.bias)
+        maps = self._pool(ops.reshape(maps, (self.filters, *windows.shape[1:3], -1)))
+        if self.normalization:
+            maps = self.normalization(maps, training=training)
+        maps = self.activation(maps + ops.reshape(self.bias, (-1, 1, 1, 1)))
+        return ops.transpose(maps, (3, 1, 2, 0))
 
     def _pool(self, maps):
         if self.pool is None:
@@ -141,6 +153,7 @@ class ConvPool(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size,
                 "strides": self.strides, "pool": self.pool, "pool_size": self.pool_size,
+                **({"normalize": True} if self.normalization else {}),  # else as in the ledger's records
                 **_serialized(self)}
 
 

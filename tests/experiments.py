@@ -69,9 +69,8 @@ def with_dropout():
 
 
 def with_batch_normalization():
-    layers = keras.layers
-    return sequential(nets.ConvPool(3, strides=2, activation="linear"), layers.BatchNormalization(),
-                      layers.Flatten(), layers.Dense(10, "softmax"))
+    return sequential(nets.ConvPool(3, strides=2, activation="relu", normalize=True),
+                      keras.layers.Flatten(), keras.layers.Dense(10, "softmax"))
 
 
 def together_or_alone():

@@ -138,6 +138,25 @@ def test_conv_pool_gradient_equals_numerical_one(rng, pool):
             assert float(np.ravel(gradient)[place]) == pytest.approx(slope, abs=1e-4)
 
 
+def test_conv_pool_normalizes_between_pooling_and_bias(rng):
+    layer = ConvPool(3, 3, activation="tanh", normalize=True)
+    images = rng.normal(2, 3, size=(5, 8, 9, 2)).astype("float32")
+    layer.build(images.shape)
+    kernel, bias = layer.get_weights()[:2]
+    scale = np.float32([0.5, 1, 2])
+    layer.normalization.gamma.assign(scale)
+    sums = conv_pool(images, kernel, 0, 1, "max", 2, lambda z: z)
+    mean, variance = sums.mean(axis=(0, 1, 2)), sums.var(axis=(0, 1, 2))
+
+    def expected(mean, variance):
+        return np.tanh(scale * (sums - mean) / np.sqrt(variance + 0.001) + bias)
+
+    np.testing.assert_allclose(layer(images, training=True), expected(mean, variance), atol=1e-4)
+    np.testing.assert_allclose(layer(images), expected(0.01 * mean, 0.99 + 0.01 * variance), atol=1e-4)
+    assert [variable.shape for variable in layer.trainable_variables] == [(3, 3, 2, 3), (3,), (3,)]
+    assert [variable.shape for variable in layer.non_trainable_variables] == [(3,), (3,)]
+
+
 def test_l2_pool_has_a_finite_slope_on_paper():
     layer = ConvPool(2, 3, pool="l2")
     layer.build((None, 6, 6, 1))
@@ -262,7 +281,7 @@ def test_masks_differ_between_layers_calls_and_images():
 
 UNUSUAL = [
     ConvPool(3, 4, 2, "l2", 3, "relu", "he_normal", "ones"),
-    ConvPool(3, pool=None),
+    ConvPool(3, pool=None, normalize=True),
     FullyConnected(7, "tanh", 0.25, "he_normal", "zeros"),
     Softmax(4, 0.5),
 ]
@@ -280,6 +299,8 @@ def test_config_holds_every_argument():
     assert ConvPool(3, 4, 2, "l2", 3, "relu").get_config().items() >= {
         "filters": 3, "kernel_size": 4, "strides": 2, "pool": "l2", "pool_size": 3,
         "activation": "relu"}.items()
+    assert ConvPool(3, normalize=True).get_config()["normalize"]
+    assert "normalize" not in ConvPool(3).get_config()  # records made before there was such a thing fit
     assert Softmax(7, 0.25).get_config().items() >= {
         "units": 7, "dropout": 0.25, "activation": "softmax"}.items()
 
@@ -287,7 +308,7 @@ def test_config_holds_every_argument():
 def test_saved_network_predicts_the_same(few, tmp_path):
     network = keras.Sequential([
         keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 256),
-        ConvPool(3, 3, 2, "l2"), ConvPool(4, 3, pool=None, activation="relu"),
+        ConvPool(3, 3, 2, "l2"), ConvPool(4, 3, pool=None, activation="relu", normalize=True),
         FullyConnected(9, "tanh", 0.2), Softmax(10, 0.5, kernel_initializer="he_normal")])
     network.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
@@ -323,6 +344,12 @@ def test_conv_pool_names_a_wrong_size(name, value):
 def test_conv_pool_names_a_wrong_pool(pool):
     with pytest.raises(ValueError, match=f'ConvPool: pool must be "max", "l2" or None, not {pool!r}'):
         ConvPool(3, pool=pool)
+
+
+@pytest.mark.parametrize("activation", ["softmax", keras.activations.log_softmax])
+def test_conv_pool_refuses_an_activation_across_numbers(activation):
+    with pytest.raises(ValueError, match="ConvPool: the activation must treat each number by itself"):
+        ConvPool(3, activation=activation)
 
 
 @pytest.mark.parametrize("kind", [FullyConnected, Softmax])
