@@ -282,6 +282,30 @@ def test_orderings_in_the_prose_hold_in_the_ledger(page, words, better, worse):
     assert min(high) > max(low)
 
 
+def test_the_lambda_sweeps_are_what_page_04_says():
+    recorded, lambdas = tool("results").recorded, ("0", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1")
+    light = {"sigmoid": {}, "relu": {}}  # best validation accuracies of each run, by lambda
+    for activation, first in (("sigmoid", "0"), ("relu", "0.1")):
+        names = {l2: f"{activation}-l2-{l2}" for l2 in (*lambdas, "10", "100")}
+        names[first] = {"sigmoid": "two-conv-pool", "relu": "relu"}[activation]
+        values = {l2: [max(run["validation_accuracy"]) for run in recorded(name).runs]
+                  for l2, name in names.items()}
+        assert {l2: len(runs) for l2, runs in values.items()} == {l2: 1 + 2 * (l2 == first) for l2 in names}
+        (heavy,), (heaviest,) = values.pop("10"), values.pop("100")
+        light[activation] = sum(values.values(), [])
+        assert max(light[activation]) - min(light[activation]) < 0.002
+        if activation == "sigmoid":
+            assert min(light[activation]) - heavy > 0.01 and heaviest < 0.12  # guessing
+        else:
+            assert heavy > min(light[activation]) and 0.015 < min(light[activation]) - heaviest < 0.025
+    assert len(light["relu"]) == 9
+    assert sum(accuracy <= max(light["sigmoid"]) for accuracy in light["relu"]) == 2
+
+    chosen = max(lambdas, key=lambda l2: np.mean(values[l2]))  # values: the ReLU network's
+    assert chosen != "0.1"
+    assert max(recorded(f"relu-l2-{chosen}").test_accuracies) < min(recorded("relu").test_accuracies)
+
+
 def test_the_vote_is_what_page_08_says():
     """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
