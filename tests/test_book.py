@@ -265,9 +265,6 @@ ORDERINGS = [
     ("02", "is better than the shallow one in every run", "conv-pool", "shallow"),
     ("02", "stays below, by more than the runs differ", "conv-pool", "conv-pool-no-fc"),
     ("04", "each ReLU run is better than each sigmoid run", "relu", "two-conv-pool"),
-    *(("06", "our two networks with layers of 100 neurons are the last two of the six", wide, narrow)
-      for wide in ("fc300", "fc1000", "extra-fc-300", "extra-fc-1000")
-      for narrow in ("expanded", "extra-fc-100")),
     ("07", "each of them is better than our network with 100 neurons", "dropout", "expanded"),
     ("12", "is better than the shallow one in every run", "lstm-rows", "shallow"),
     ("12", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),

@@ -485,7 +485,8 @@ def test_record_predictions_give_its_last_accuracy(record, mnist):
     result = Result("", {}, content["runs"], [arrays[str(run["seed"])] for run in content["runs"]], 1)
     assert result.predictions.shape == (len(result.runs), images)
     if result.probabilities is not None:
-        np.testing.assert_allclose(result.probabilities.sum(axis=-1, dtype=float), 1, atol=3e-3)
+        sums = result.probabilities.sum(axis=-1, dtype=float)  # of ten figures, each rounded to three digits
+        np.testing.assert_allclose(sums, 1, atol=10 * 0.0005 + 0.0005)  # the last for float16
     if [images, checksum] != ledger.digest(mnist.test):
         pytest.skip("this experiment has a test set of its own")
     for run, answers in zip(result.runs, result.predictions):
