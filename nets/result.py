@@ -60,10 +60,9 @@ class Result:
             lines.append(f"{run['seed']:3}  {percent(run['validation_accuracy'][epoch]):>10}  "
                          f"{percent(run['test_accuracy'][epoch])}  {epoch + 1:5}  "
                          f"{duration(run['seconds'])}" + "  <- best" * (i == self.best_run))
-        accuracies = self.test_accuracies
+        accuracies = 100 * self.test_accuracies
         if len(accuracies) > 1:
-            lines.append(f"test accuracy {100 * accuracies.mean():.2f} ± "
-                         f"{100 * accuracies.std(ddof=1):.2f} % "
+            lines.append(f"test accuracy {accuracies.mean():.2f} ± {accuracies.std(ddof=1):.2f} % "
                          f"(mean ± standard deviation), best run {percent(self.test_accuracy)}")
         for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
             lines.append(where)
