@@ -279,6 +279,13 @@ def test_orderings_in_the_prose_hold_in_the_ledger(page, words, better, worse):
     assert min(high) > max(low)
 
 
+@per_notebook
+def test_no_comparison_on_a_page_fails(path):
+    printed = [line for cell in cells(path, "code") for output in cell["outputs"]
+               for line in "".join(output.get("text", "")).splitlines()]
+    assert not [line for line in printed if line.rstrip().endswith(" False")]
+
+
 def test_the_lambda_sweeps_are_what_page_04_says():
     recorded, lambdas = tool("results").recorded, ("0", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1")
     light = {"sigmoid": {}, "relu": {}}  # best validation accuracies of each run, by lambda
@@ -301,6 +308,8 @@ def test_the_lambda_sweeps_are_what_page_04_says():
     chosen = max(lambdas, key=lambda l2: np.mean(values[l2]))  # values: the ReLU network's
     assert chosen != "0.1"
     assert max(recorded(f"relu-l2-{chosen}").test_accuracies) < min(recorded("relu").test_accuracies)
+    (without,) = recorded("relu-l2-0").test_accuracies
+    assert sum(without < recorded("two-conv-pool").test_accuracies) == 2
 
 
 def test_the_vote_is_what_page_08_says():
