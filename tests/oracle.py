@@ -40,8 +40,8 @@ def gradients(weights, images, labels, activation, mask1, mask2):
     d2 = (p - np.eye(10)[labels]) / n
     d1 = d2 @ w2.T * mask2 * slope(a1)
     d0 = (d1 @ w1.T * mask1).reshape(a0.shape) * slope(a0)
-    # As in Theano, each of several equal winners of a cell has its whole gradient.
-    d_maps = (d0[:, :, None, :, None] * winners).reshape(*windows.shape[:3], -1)
+    shares = winners / winners.sum(axis=(2, 4), keepdims=True)
+    d_maps = (d0[:, :, None, :, None] * shares).reshape(*windows.shape[:3], -1)
     return loss, [np.einsum("nrcdij,nrcf->ijdf", windows, d_maps), d0.sum(axis=(0, 1, 2)),
                   x1.T @ d1, d1.sum(axis=0), x2.T @ d2, d2.sum(axis=0)]
 

@@ -97,16 +97,23 @@ def test_conv_pool_equals_keras(rng, shape, size, strides, pool_size):
     np.testing.assert_allclose(output, ops.relu(maps + layer.bias), atol=1e-5)
 
 
-def test_gradient_of_the_largest_goes_to_each_of_equals():
-    cells = np.float32([[3, 1, 2, 2], [3, 0, 2, 2]]).reshape(1, 1, 2, 2, 2, 1)  # two cells of 2 x 2
-    upstream = np.float32([5, 7]).reshape(1, 1, 2, 1)
+@pytest.mark.parametrize("shape", [(2, 3, 2, 4, 2, 5), (2, 3, 3, 4, 3, 5)])
+@pytest.mark.parametrize("equals", [True, False])
+def test_gradient_of_the_largest_is_that_of_the_library(rng, shape, equals):
+    """Shared among equals: of few different values, most cells have some."""
+    cells = ops.convert_to_tensor(rng.integers(0, 3, shape) if equals else rng.normal(size=shape), "float32")
+    upstream = rng.normal(size=(2, 3, 4, 5)).astype("float32")
 
-    def loss(tensors):
-        return ops.sum(largest(tensors[0]) * upstream), ()
+    def value_and_gradient(maximum):
+        (value, _), (gradient,) = training.value_and_gradient(
+            lambda tensors: (ops.sum(maximum(tensors[0]) * upstream), ()), [cells])
+        return value, gradient
 
-    (value, _), (gradient,) = training.value_and_gradient(loss, [ops.convert_to_tensor(cells)])
-    assert float(value) == 5 * 3 + 7 * 2
-    np.testing.assert_array_equal(ops.reshape(gradient, (2, 4)), [[5, 0, 7, 7], [5, 0, 7, 7]])
+    value, gradient = value_and_gradient(largest)
+    expected, expected_gradient = value_and_gradient(lambda cells: ops.max(cells, axis=(2, 4)))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6)
+    np.testing.assert_allclose(ops.sum(gradient, axis=(2, 4)), upstream, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pool", ["max", "l2", None])
