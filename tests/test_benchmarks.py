@@ -153,7 +153,7 @@ def test_stored_results_bear_out_the_page(stored):
     assert two["nets.train jax"] < two["fit jax, layers of nets"]
     assert two["nets.train jax"] < 0.85 * two["nets.train jax, batch first"]
     assert two["nets.train jax"] < 2 * two["matrix products jax"]
-    for backend, least, most in (("jax", 0, 0.1), ("tensorflow", 0.2, 0.3)):  # the share of dispatch in fit
+    for backend, least, most in (("jax", 0, 0.1), ("tensorflow", 0.15, 0.25)):  # the share of dispatch in fit
         dispatch = ms["shallow", f"fit {backend}", 1, 1] - ms["shallow", "nets.train jax", 1, 1]
         assert least < dispatch / two[f"fit {backend}"] < most and 0.07 < dispatch < 0.6
     for way in own:
@@ -177,7 +177,7 @@ def test_stored_results_bear_out_the_page(stored):
     assert max(images.values()) < 1.2 * min(images.values())
     same = [runs[1], images[50_000], units[100], growth("mini_batch_size")[10],
             ms["two-conv-pool", "nets.train jax", 1, "all"]]
-    assert max(same) < 1.06 * min(same)
+    assert max(same) < 1.08 * min(same)
     assert units[300] < 1.3 * units[100] and units[4000] > 1.8 * units[100]
     for how in ("nets.train jax", "matrix products jax"):
         an_image = {size: time / size for size, time in growth("mini_batch_size", how).items()}
