@@ -57,14 +57,11 @@ def affine(images, seed, rotation=0.0, scale=0.0, shear=0.0, shift=0.0):
 
     Source: Ciresan, Meier, Gambardella and Schmidhuber 2010, section 2.
     """
-    limits = {"rotation": (rotation, 90), "shear": (shear, 90), "scale": (scale, 1), "shift": (shift, np.inf)}
-    _check("affine", images, limits)
-    strengths = np.array([np.radians(rotation), np.radians(shear), scale, scale, shift, shift], "float32")
-    drawn = keras.random.uniform((6, len(images)), -1, 1, seed=seed) * strengths[:, None]
+    drawn = _drawn("affine", images, seed, rotation, scale, shear, shift)
     return _compiled(_affine)(ops.convert_to_tensor(images), drawn)
 
 
-def elastic(images, seed, sigma=4.0, alpha=34.0):
+def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=0.0, shift=0.0):
     """The images, each bent by a smooth random field of displacements of its own.
 
     For every pixel a displacement downwards and one to the right are drawn uniformly from [-1, 1]; both
@@ -72,12 +69,16 @@ def elastic(images, seed, sigma=4.0, alpha=34.0):
     alpha * sqrt(1/3) / (2 * sqrt(pi) * sigma) pixels (1.4 with the defaults, less at the edges), and
     displacements d pixels apart have the correlation exp(-(d / (2 * sigma))**2).
 
+    With some of the strengths of `affine`, the images are first stretched, slanted, turned and moved.
+    All is done in one resampling; each resampling blurs a little, and two in a row do so twice.
+
     Parameters
     ----------
     images : uint8 array or tensor (n, height, width, channels)
     seed : int; the same seed gives the same images, on one backend and kind of device
     sigma : float, standard deviation of the Gaussian, pixels
     alpha : float, strength; 0 changes nothing
+    rotation, scale, shear, shift : float, as for `affine`
 
     Returns
     -------
@@ -90,8 +91,10 @@ def elastic(images, seed, sigma=4.0, alpha=34.0):
         raise ValueError("elastic: sigma must be above 0.")
     count, height, width = images.shape[:3]
     noise = keras.random.uniform((2, count, height, width), -1, 1, seed=seed)
+    (other_seed,) = np.random.SeedSequence([seed, 1]).generate_state(1)
+    drawn = _drawn("elastic", images, int(other_seed), rotation, scale, shear, shift)
     smooth_down, smooth_right = (ops.convert_to_tensor(gaussian(size, sigma)) for size in (height, width))
-    return _compiled(_elastic)(ops.convert_to_tensor(images), noise, smooth_down * alpha, smooth_right)
+    return _compiled(_elastic)(ops.convert_to_tensor(images), noise, smooth_down * alpha, smooth_right, drawn)
 
 
 def gaussian(size, sigma):
@@ -112,6 +115,14 @@ def _check(name, images, strengths):
             raise ValueError(f"{name}: {strength} must be at least 0 and below {limit}, not {value!r}.")
 
 
+def _drawn(name, images, seed, rotation, scale, shear, shift):
+    """What `affine` does to each image: a tensor (6, n)."""
+    limits = {"rotation": (rotation, 90), "shear": (shear, 90), "scale": (scale, 1), "shift": (shift, np.inf)}
+    _check(name, images, limits)
+    strengths = np.array([np.radians(rotation), np.radians(shear), scale, scale, shift, shift], "float32")
+    return keras.random.uniform((6, len(images)), -1, 1, seed=seed) * strengths[:, None]
+
+
 @functools.cache
 def _compiled(function):
     return compiled(function)
@@ -123,20 +134,24 @@ def _grid(images):
 
 
 def _affine(images, drawn):
-    turn, slant, taller, wider, down, right = ops.unstack(drawn[:, :, None, None], num=6)
-    rows, columns = _grid(images)
-    middle, centre = (images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2
-    rows, columns = rows - middle - down, columns - centre - right  # where a pixel comes from: every
-    rows, columns = (ops.cos(turn) * rows - ops.sin(turn) * columns,  # step backwards, the last one first
-                     ops.sin(turn) * rows + ops.cos(turn) * columns)
-    columns = columns - ops.tan(slant) * rows
-    return _resampled(images, rows / (1 + taller) + middle, columns / (1 + wider) + centre)
+    return _resampled(images, *_origins(images, drawn, *_grid(images)))
 
 
-def _elastic(images, noise, smooth_down, smooth_right):
+def _elastic(images, noise, smooth_down, smooth_right, drawn):
     down, right = ops.unstack(ops.matmul(ops.matmul(smooth_down, noise), smooth_right), num=2)
     rows, columns = _grid(images)
-    return _resampled(images, rows + down, columns + right)
+    return _resampled(images, *_origins(images, drawn, rows + down, columns + right))
+
+
+def _origins(images, drawn, rows, columns):
+    """Where the pixels at these positions come from, when the images are moved as drawn."""
+    turn, slant, taller, wider, down, right = ops.unstack(drawn[:, :, None, None], num=6)
+    middle, centre = (images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2
+    rows, columns = rows - middle - down, columns - centre - right  # every step backwards, the last one first
+    rows, columns = (ops.cos(turn) * rows - ops.sin(turn) * columns,
+                     ops.sin(turn) * rows + ops.cos(turn) * columns)
+    columns = columns - ops.tan(slant) * rows
+    return rows / (1 + taller) + middle, columns / (1 + wider) + centre
 
 
 def _resampled(images, rows, columns):

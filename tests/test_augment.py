@@ -18,6 +18,7 @@ from nets import augment, ledger, training
 DISTORTIONS = {
     "elastic": functools.partial(nets.elastic, sigma=3.0, alpha=30.0),
     "affine": functools.partial(nets.affine, rotation=20.0, scale=0.2, shear=10.0, shift=2.0),
+    "both": functools.partial(nets.elastic, sigma=3.0, alpha=30.0, rotation=20.0, shift=2.0),
 }
 each = pytest.mark.parametrize("distort", DISTORTIONS.values(), ids=DISTORTIONS)
 
@@ -30,11 +31,12 @@ def noise():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Lets a test say what is drawn."""
+    """Lets a test say what is drawn: an array, or a dict of them by the number of dimensions."""
     def draw(values):
         def uniform(shape, minval, maxval, seed):
             assert (minval, maxval) == (-1, 1)
-            return ops.convert_to_tensor(np.broadcast_to(values, shape).astype("float32"))
+            own = values[len(shape)] if isinstance(values, dict) else values
+            return ops.convert_to_tensor(np.broadcast_to(own, shape).astype("float32"))
         monkeypatch.setattr(keras.random, "uniform", uniform)
     return draw
 
@@ -74,7 +76,7 @@ def test_tensors_and_channels(noise, distort):
 
 def test_elastic_is_what_scipy_computes(noise, drawn):
     fields = np.random.default_rng(1).uniform(-1, 1, (2, *noise.shape[:3]))
-    drawn(fields)
+    drawn({4: fields, 2: 0})
     sigma, alpha = 2.5, 40.0
     ours = ops.convert_to_numpy(nets.elastic(noise, 0, sigma, alpha))[..., 0].astype(float)
     smooth = [[ndimage.gaussian_filter(field, sigma, mode="constant", truncate=10) for field in half]
@@ -85,23 +87,29 @@ def test_elastic_is_what_scipy_computes(noise, drawn):
         assert abs(result - expected).max() <= 1 and (result == expected).mean() > 0.99  # one: rounding
 
 
+@pytest.mark.parametrize("alpha", [0, 20.0])
 @pytest.mark.parametrize("rotation, shear, scale, shift", [(30, 0, 0, 0), (0, 20, 0, 0), (0, 0, 0.3, 0),
                                                            (0, 0, 0, 2.25), (20, 10, 0.2, 1.5)])
-def test_affine_is_what_scipy_computes(noise, drawn, rotation, shear, scale, shift):
-    amounts = np.random.default_rng(2).uniform(-1, 1, (6, len(noise)))
-    drawn(amounts)
-    ours = ops.convert_to_numpy(nets.affine(noise, 0, rotation, scale, shear, shift))[..., 0].astype(float)
+def test_affine_is_what_scipy_computes(noise, drawn, alpha, rotation, shear, scale, shift):
+    """With `alpha`, by `elastic`: bent after all that, in one resampling."""
+    rng = np.random.default_rng(2)
+    amounts, fields = rng.uniform(-1, 1, (6, len(noise))), rng.uniform(-1, 1, (2, *noise.shape[:3]))
+    drawn({2: amounts, 4: fields})
+    strengths = dict(rotation=rotation, shear=shear, scale=scale, shift=shift)
+    ours = nets.elastic(noise, 0, 3.0, alpha, **strengths) if alpha else nets.affine(noise, 0, **strengths)
+    ours = ops.convert_to_numpy(ours)[..., 0].astype(float)
+    smooth = ndimage.gaussian_filter(fields, (0, 0, 3.0, 3.0), mode="constant", truncate=10)
     centre = (np.array(noise.shape[1:3]) - 1) / 2
-    for image, result, (turn, slant, taller, wider, down, right) in zip(noise, ours, amounts.T):
+    for i, (turn, slant, taller, wider, down, right) in enumerate(amounts.T):
         angle = np.radians(rotation * turn)
         turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         slanted = np.array([[1, 0], [np.tan(np.radians(shear * slant)), 1]])
         matrix = turned @ slanted @ np.diag([1 + scale * taller, 1 + scale * wider])  # stretched first
         back = np.linalg.inv(matrix)
-        rows, columns = np.indices(image.shape[:2])
-        places = np.stack([rows, columns], axis=-1) - centre - shift * np.array([down, right])
-        expected = resampled(image, *np.moveaxis(places @ back.T + centre, -1, 0))
-        assert abs(result - expected).max() <= 1 and (result == expected).mean() > 0.99
+        places = np.indices(noise.shape[1:3]) + alpha * smooth[:, i]
+        places = np.moveaxis(places, 0, -1) - centre - shift * np.array([down, right])
+        expected = resampled(noise[i], *np.moveaxis(places @ back.T + centre, -1, 0))
+        assert abs(ours[i] - expected).max() <= 1 and (ours[i] == expected).mean() > 0.99
 
 
 def test_paper_enters_at_the_edges(drawn):
@@ -143,6 +151,7 @@ def test_gaussian_matrix_keeps_the_sum_far_from_the_ends(sigma):
     (lambda images: nets.affine(images[..., 0], 0), r"affine: the images must be.*uint8 \(20, 28, 24\)"),
     (lambda images: nets.elastic(images, 0, sigma=0.0), "sigma must be above 0"),
     (lambda images: nets.elastic(images, 0, alpha=-1.0), "elastic: alpha must be at least 0"),
+    (lambda images: nets.elastic(images, 0, scale=1.0), "elastic: scale must be at least 0 and below 1"),
     (lambda images: nets.affine(images, 0, rotation=90.0), "affine: rotation must be .* below 90"),
     (lambda images: nets.affine(images, 0, scale=1.0), "affine: scale must be at least 0 and below 1"),
 ])
@@ -205,12 +214,13 @@ def test_each_run_trains_on_its_own_images(few, monkeypatch, accelerator):
 
 
 def test_the_record_says_how_images_were_augmented(few, home):
-    plain, bent = train(few, name="tiny"), train(few, list(DISTORTIONS.values()), name="bent")
+    both = [DISTORTIONS["elastic"], DISTORTIONS["affine"]]
+    plain, bent = train(few, name="tiny"), train(few, both, name="bent")
     assert "augment" not in plain.settings
     assert bent.settings["augment"] == [
         ["elastic", {"sigma": 3.0, "alpha": 30.0}],
         ["affine", {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "shift": 2.0}]]
-    assert losses(train(few, list(DISTORTIONS.values()), name="bent")) == losses(bent)  # found again
+    assert losses(train(few, both, name="bent")) == losses(bent)  # found again
     train(few, [nets.elastic], name="bent")
     assert len(list((home / "runs").glob("bent~*.json"))) == 1
 
