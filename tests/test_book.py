@@ -312,6 +312,19 @@ def test_the_lambda_sweeps_are_what_page_04_says():
     assert sum(without < recorded("two-conv-pool").test_accuracies) == 2
 
 
+def test_older_networks_are_what_pages_15_and_16_say():
+    """Far below their papers, with training losses that say they have not learned the bent digits well."""
+    last = {name: {key: np.mean([run[key][-1] for run in tool("results").recorded(name).runs])
+                   for key in ("loss", "test_accuracy")}
+            for name in ("lenet", "lenet-distorted", "simard", "ciresan", "ciresan-small")}
+    assert last["lenet-distorted"]["test_accuracy"] - last["lenet"]["test_accuracy"] > 0.0015
+    assert last["simard"]["test_accuracy"] < 0.9960 - 0.002
+    assert last["simard"]["loss"] > 3 * last["lenet-distorted"]["loss"] > 3 * last["lenet"]["loss"]
+    assert last["ciresan-small"]["test_accuracy"] - 0.001 < last["ciresan"]["test_accuracy"] < 0.9965 - 0.002
+    assert last["ciresan"]["test_accuracy"] - last["ciresan-small"]["test_accuracy"] < 0.001
+    assert last["ciresan"]["loss"] > 0.95 * last["ciresan-small"]["loss"]
+
+
 def test_the_vote_is_what_page_08_says():
     """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
