@@ -13,7 +13,8 @@ REDIRECT = """\
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>{title}</title>{head}
+<title>{title}</title>
+<link rel="icon" href="_static/{icon}">{head}
 <meta http-equiv="refresh" content="0; url={page}.html">
 </head>
 </html>
@@ -50,7 +51,8 @@ def complete(app, name, template, context, doctree):
         added = head(title, description, context["pageurl"], app.config.html_baseurl)
         context["metatags"] += added
         if name == root:
-            start = REDIRECT.format(title=html.escape(title), head=added, page=root)
+            icon = pathlib.Path(app.config.html_favicon).name  # or the browser asks for /favicon.ico
+            start = REDIRECT.format(title=html.escape(title), icon=icon, head=added, page=root)
             pathlib.Path(app.outdir, "index.html").write_text(start, encoding="utf-8")
     if 'class="math' not in body:
         context["script_files"] = [file for file in context["script_files"]

@@ -48,7 +48,8 @@ def page(chromium, address):
     complaints, requests = [], []
     context = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: complaints.append(f"{message.text} {message.location['url']}")
+            if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.on("response", lambda response: complaints.append(f"{response.status} {response.url}")
@@ -135,6 +136,8 @@ def test_colab_opens_the_page_from_its_link_and_from_the_launch_button(name):
 
 
 def test_the_start_leads_to_the_first_page(page):
+    icon = re.search('rel="icon" href="(.*?)"', (SITE / "index.html").read_text())  # or it asks for another
+    assert icon and (SITE / icon[1]).exists()
     page.goto("/")
     page.wait_for_url(f"**/{CHAPTERS[0]}")
 
