@@ -13,11 +13,13 @@ import re
 import shutil
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 import yaml
 
 import nets
+from nets import plots
 from nets.result import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -325,6 +327,36 @@ def test_older_networks_are_what_pages_15_and_16_say():
     assert last["ciresan"]["loss"] > 0.95 * last["ciresan-small"]["loss"]
 
 
+@pytest.mark.parametrize("members", [9, 10])
+def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys):
+    """Page 17 with made-up members, of which each is wrong on 100 digits of its own and doubts them."""
+    page = ROOT / "book" / "17-last-thirty-three.ipynb"
+    labels = nets.load_mnist().test.labels
+    answers = np.zeros((10, 10000, 10), "float16")
+    answers[:, range(10000), labels] = 1
+    for member, answer in enumerate(answers):
+        of_its_own = slice(100 * member, 100 * member + 100)
+        answer[of_its_own] = answer[of_its_own, ::-1] * 0.7 + answer[of_its_own] * 0.3
+    answers[:, 5000:5007] = answers[:, 5000:5007, ::-1]  # and all on seven more
+    runs = [{"seed": seed, "loss": [0.1], "validation_accuracy": [0.99], "test_accuracy": [0.9893],
+             "seconds": 60, "device": "a machine", "backend": "jax"} for seed in range(10)]
+
+    def made_up(network, data, name, **options):
+        known = {"committee": members, "dropout": 5}.get(name, 0)
+        return Result(name, {}, runs[:known], list(answers[:known]), options["runs"])
+
+    monkeypatch.setattr(nets, "train", made_up)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names = {"keras": keras, "nets": nets, "plots": plots}
+    for cell in cells(page, "code")[1:]:
+        exec("".join(cell["source"]), names)
+    printed = capsys.readouterr().out
+    assert names["committee"].wanted == tool("results").COMMITTEE
+    for words, when in (("errors of the members: 107", 10), ("errors of their sum:   7 ", 10),
+                        ("not complete yet, 9 of 10 runs", 9)):
+        assert (words in printed) == (members == when), words
+
+
 def test_the_vote_is_what_page_08_says():
     """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
@@ -357,16 +389,22 @@ def test_results_tables_say_what_was_measured_and_what_was_not(tmp_path, monkeyp
     assert {row[3] for row in rows} == {"not run yet"} and len(rows) == len(results.BEYOND) + 1
 
     runs = [{"seed": seed, "validation_accuracy": [0.9, 0.99], "test_accuracy": [0.9, accuracy],
-             "seconds": 90, "device": "a machine"} for seed, accuracy in enumerate((0.9961, 0.9963))]
+             "seconds": 90, "device": "a machine"} for seed, accuracy in enumerate([0.9961, 0.9963] * 5)]
     (tmp_path / "data" / "runs").mkdir(parents=True)
-    (tmp_path / "data" / "runs" / "committee.json").write_text(json.dumps({"settings": {}, "runs": runs}))
+    record = tmp_path / "data" / "runs" / "committee.json"
     sure, unsure = (np.full((10000, 10), rest, "float16") for rest in (0.01, 0.08))
     sure[range(10000), test.labels], unsure[:, 0] = 0.91, 0.28
     sure[:2500] = sure[:2500, ::-1]  # these digits, read backwards, are wrong
-    np.savez(tmp_path / "data" / "runs" / "committee.predictions.npz", **{"0": unsure, "1": sure})
+    np.savez(record.with_suffix(".predictions.npz"), **{str(n): (unsure, sure)[n % 2] for n in range(10)})
+
+    record.write_text(json.dumps({"settings": {}, "runs": runs[:9]}))
+    together = results.tables()["beyond"].splitlines()[-3]
+    assert together.split(" | ")[1:] == ["Deotte 2018", "99.75", "not complete yet", "", "9 of 10", " |"]
+
+    record.write_text(json.dumps({"settings": {}, "runs": runs}))
     *rest, member, together, _, devices = results.tables()["beyond"].splitlines()
-    assert member.split(" | ")[1:] == ["Deotte 2018", "99.64", "99.61", "99.62 ± 0.01", "2", "1 min 30 s |"]
-    assert together.split(" | ")[1:] == ["Deotte 2018", "99.75", "–", "75.00", "2", " |"]
+    assert member.split(" | ")[1:] == ["Deotte 2018", "99.64", "99.61", "99.62 ± 0.01", "10", "1 min 30 s |"]
+    assert together.split(" | ")[1:] == ["Deotte 2018", "99.75", "–", "75.00", "10", " |"]
     assert devices == "Trained on a machine."
     assert sum("not run yet" in row for row in rest) == len(results.BEYOND) - 1
 

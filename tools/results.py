@@ -43,6 +43,9 @@ BEYOND = [
 ]
 
 
+COMMITTEE = 10  # runs of "committee"; before all are there, nobody asks what they answer together
+
+
 def recorded(name):
     """The result that the ledger holds under this name, or None."""
     path = ROOT / "data" / "runs" / f"{name}.json"
@@ -52,14 +55,16 @@ def recorded(name):
     return Result(name, record["settings"], record["runs"], [], len(record["runs"]))
 
 
-def together(name):
-    """Number of runs of this name, and their accuracy if they add up their probabilities; or None."""
-    path = ROOT / "data" / "runs" / f"{name}.predictions.npz"
-    if not path.exists():
-        return None
-    with np.load(path) as arrays:
-        total = sum(array.astype("float32") for array in arrays.values())
-        return len(arrays), float((total.argmax(axis=1) == nets.load_mnist().test.labels).mean())
+def together():
+    """Cells with the accuracy of the committee's summed probabilities and the number of its runs."""
+    result = recorded("committee")
+    if result is None:
+        return ["not run yet", "", "", ""]
+    if len(result.runs) < COMMITTEE:
+        return ["not complete yet", "", f"{len(result.runs)} of {COMMITTEE}", ""]
+    with np.load(ROOT / "data" / "runs" / "committee.predictions.npz") as arrays:
+        answers = sum(array.astype("float32") for array in arrays.values()).argmax(axis=1)
+    return ["–", percent(np.mean(answers == nets.load_mnist().test.labels))[:-2], str(COMMITTEE), ""]
 
 
 def measured(name):
@@ -93,10 +98,8 @@ def tables():
                for name, what, page, claim in EXPERIMENTS]
     beyond = [[f"[{what}]({page}.ipynb)", source or "–", percentage(claim), *measured(name)]
               for name, what, page, source, claim in BEYOND]
-    sum_of = together("committee")
     beyond.append(["[… all its runs together](17-last-thirty-three.ipynb)", "Deotte 2018", "99.75",
-                   *(["–", percent(sum_of[1])[:-2], str(sum_of[0]), ""] if sum_of
-                     else ["not run yet", "", "", ""])])
+                   *together()])
     return {
         "results": table([name for name, *_ in EXPERIMENTS], ["network", "chapter, %", *ours], *chapter),
         "beyond": table([name for name, *_ in BEYOND], ["network", "source", "claimed, %", *ours], *beyond),
