@@ -230,8 +230,8 @@ def ledger_figures():
             validation = run["validation_accuracy"]
             percentages.update(rounded(100 * value)
                                for value in (max(validation), validation[-1], run["test_accuracy"][-1]))
-    together = tool("results").together("committee")
-    percentages.update([rounded(100 * together[1])] if together else [])
+    together = tool("results").together()[1]
+    percentages.update([float(together)] if together else [])
     errors = {rounded(100 - value) for value in percentages}
     differences = {rounded(abs(a - b)) for a, b in itertools.combinations(levels, 2)}
     return percentages | errors | differences, pairs
