@@ -346,7 +346,6 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
         return Result(name, {}, runs[:known], list(answers[:known]), options["runs"])
 
     monkeypatch.setattr(nets, "train", made_up)
-    monkeypatch.setenv("MPLBACKEND", "agg")
     names = {"keras": keras, "nets": nets, "plots": plots}
     for cell in cells(page, "code")[1:]:
         exec("".join(cell["source"]), names)

@@ -198,9 +198,8 @@ def test_the_pdf_holds_the_whole_book(address, tmp_path):
     subprocess.run([sys.executable, ROOT / "tools" / "pdf.py", SITE, path], check=True)
     content = path.read_bytes()
     assert content.count(b"/Type /Page\n") > 100 and b"/URI (file:" not in content
-    for heading in ("Contents", "Introducing convolutional", "Dropout", "Glossary"):
-        # Chromium 156.0.8078.108 writes some headings twice, as "7. 7. DropoutDropout"
-        assert re.search(rf"/Title \((\d+\. )*{heading}".encode(), content), heading
+    for heading in ("Contents", "Introducing convolutional ?networks", "Dropout", "Glossary"):
+        assert re.search(rf"/Title \((\d+\. )?{heading}\)".encode(), content), heading
 
 
 def test_the_social_card_is_small():

@@ -15,6 +15,8 @@ CHROMIUM = "/usr/bin/chromium"
 STYLE = """
 @page { size: A4; margin: 20mm 18mm }
 .bd-article { break-before: page; padding: 0 !important }
+/* or Chromium 156.0.8078.108 writes a heading that begins a page twice into the outline */
+.bd-article::before { content: ""; display: block; height: 1px }
 .bd-article a { color: inherit }
 h1, h2, h3, h4, details > summary { break-after: avoid }
 #title { text-align: center; padding-top: 25vh }
