@@ -342,7 +342,7 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
              "seconds": 60, "device": "a machine", "backend": "jax"} for seed in range(10)]
 
     def made_up(network, data, name, **options):
-        known = {"committee": members, "dropout": 5}.get(name, 0)
+        known = {"committee": members, "committee-60000": members, "dropout": 5}.get(name, 0)
         return Result(name, {}, runs[:known], list(answers[:known]), options["runs"])
 
     monkeypatch.setattr(nets, "train", made_up)
@@ -351,8 +351,10 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
         exec("".join(cell["source"]), names)
     printed = capsys.readouterr().out
     assert names["committee"].wanted == tool("results").COMMITTEE
-    for words, when in (("errors of the members: 107", 10), ("errors of their sum:   7 ", 10),
-                        ("not complete yet, 9 of 10 runs", 9)):
+    for words, when in (("errors of the members: 107", 10), ("errors of their sum:   7  that is", 10),
+                        ("errors of their sum:   7  of which 0 on", 10),
+                        ("not complete yet, 9 of 10 runs: make", 9),
+                        ("not complete yet, 9 of 10 runs\n", 9)):
         assert (words in printed) == (members == when), words
 
 
