@@ -338,6 +338,8 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
         of_its_own = slice(100 * member, 100 * member + 100)
         answer[of_its_own] = answer[of_its_own, ::-1] * 0.7 + answer[of_its_own] * 0.3
     answers[:, 5000:5007] = answers[:, 5000:5007, ::-1]  # and all on seven more
+    doubtful = answers[:6, 6000:6003]  # and on three, six just so: a vote would be lost, the sum is not
+    doubtful[...] = doubtful * 0.45 + doubtful[:, :, ::-1] * 0.55
     runs = [{"seed": seed, "loss": [0.1], "validation_accuracy": [0.99], "test_accuracy": [0.9893],
              "seconds": 60, "device": "a machine", "backend": "jax"} for seed in range(10)]
 
@@ -351,7 +353,8 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
         exec("".join(cell["source"]), names)
     printed = capsys.readouterr().out
     assert names["committee"].wanted == tool("results").COMMITTEE
-    for words, when in (("errors of the members: 107", 10), ("errors of their sum:   7  that is", 10),
+    for words, when in (("errors of the members: 110", 10), ("errors of their vote:  10\n", 10),
+                        ("errors of their sum:   7  that is", 10),
                         ("errors of their sum:   7  of which 0 on", 10),
                         ("not complete yet, 9 of 10 runs: make", 9),
                         ("not complete yet, 9 of 10 runs\n", 9)):
