@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import itertools
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -359,6 +360,30 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
                         ("not complete yet, 9 of 10 runs: make", 9),
                         ("not complete yet, 9 of 10 runs\n", 9)):
         assert (words in printed) == (members == when), words
+
+
+def test_the_committee_is_what_page_17_says():
+    with np.load(ROOT / "data" / "runs" / "committee.predictions.npz") as runs:
+        probabilities = np.array([runs[f"{seed}"] for seed in range(10)], "float32")
+    labels, mean = nets.load_mnist().test.labels, probabilities.mean(axis=0)
+    answers, order = probabilities.argmax(axis=-1), mean.argsort(axis=-1)
+    wrong, alone = order[:, -1] != labels, (answers != labels).sum(axis=1)
+    assert wrong.sum() == 29 and (nets.vote(answers) != labels).sum() == 31
+    assert round(alone.mean()) == 37 and round(alone.mean() - wrong.sum()) == 8
+    assert min((probabilities[list(few)].sum(axis=0).argmax(axis=-1) != labels).sum()
+               for few in itertools.combinations(range(10), 5)) == 26
+    assert (order[wrong, -2] == labels[wrong]).all()
+    assert ((answers == labels).sum(axis=0)[wrong] == 0).sum() == 10
+    sure = mean.max(axis=1) >= 0.99
+    assert sure.sum() == 9672 and wrong[sure].sum() == 2
+
+    with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
+        before = nets.vote(np.array([np.argmax(array, axis=-1) for array in runs.values()])) != labels
+    mended, new = (before & ~wrong).sum(), (wrong & ~before).sum()
+    assert (before.sum(), mended, new) == (38, 17, 8)
+    assert round(100 * sum(math.comb(25, k) for k in range(17, 26)) / 2**25) == 5
+    page = ROOT / "book" / "17-last-thirty-three.ipynb"
+    assert "The ten networks together misread 29 digits" in " ".join(prose(page).split())
 
 
 def test_the_vote_is_what_page_08_says():
