@@ -180,6 +180,13 @@ def test_pictures_have_words(path):
                 '"figure": {"name": "fig-…", "caption": "…."}}')
 
 
+def test_every_figure_has_a_name_of_its_own():
+    """Also those that will be there only when a network has been trained: the site's build knows no others."""
+    names = [words(cell, "figure", "name") for path in NOTEBOOKS for cell in cells(path, "code")]
+    names = [name for name in names if name]
+    assert len(names) > 40 and sorted(set(names)) == sorted(names)
+
+
 @per_notebook
 def test_equations_are_numbered(path):
     displayed = re.findall(r"\$\$(.*?)\$\$", prose(path), re.S)
