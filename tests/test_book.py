@@ -181,7 +181,7 @@ def test_pictures_have_words(path):
 
 
 def test_every_figure_has_a_name_of_its_own():
-    """Also those that will be there only when a network has been trained: the site's build knows no others."""
+    """Also those that will be there only when a network is trained: the build knows no others."""
     names = [words(cell, "figure", "name") for path in NOTEBOOKS for cell in cells(path, "code")]
     names = [name for name in names if name]
     assert len(names) > 40 and sorted(set(names)) == sorted(names)
