@@ -322,6 +322,17 @@ def test_the_lambda_sweeps_are_what_page_04_says():
     assert sum(without < recorded("two-conv-pool").test_accuracies) == 2
 
 
+def test_bent_digits_are_what_page_14_says():
+    bent, moved = (tool("results").recorded(name) for name in ("dropout-elastic", "dropout"))
+    assert 7 <= 1e4 * (moved.test_accuracies.mean() - bent.test_accuracies.mean()) <= 13
+    assert max(bent.test_accuracies) < min(moved.test_accuracies)
+    losses = [np.mean([run["loss"][-1] for run in result.runs]) for result in (bent, moved)]
+    assert round(losses[0] / losses[1]) == 6
+    late = np.array([run["test_accuracy"][-50:] for run in bent.runs])
+    assert np.ptp(late, axis=1).min() > 0.002  # goes up and down
+    assert "they made it worse" in prose(ROOT / "book" / "14-distortions.ipynb")
+
+
 def test_older_networks_are_what_pages_15_and_16_say():
     """Far below their papers, with training losses that say they have not learned the bent digits well."""
     last = {name: {key: np.mean([run[key][-1] for run in tool("results").recorded(name).runs])
