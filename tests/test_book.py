@@ -404,6 +404,21 @@ def test_the_committee_is_what_page_17_says():
     assert "The ten networks together misread 29 digits" in " ".join(prose(page).split())
 
 
+def test_the_ablation_is_what_page_17_says():
+    def last(name, part):
+        return np.mean([run[f"{part}_accuracy"][-1] for run in tool("results").recorded(name).runs])
+
+    worth = {what: {part: 1e4 * (last("committee", part) - last(f"committee-{what}", part))
+                    for part in ("validation", "test")}
+             for what in ("no-batch-norm", "plain-digits", "constant-rate", "blurred")}
+    assert min(min(parts.values()) for parts in worth.values()) > 0
+    more, less = ([worth[what]["validation"] for what in pair]
+                  for pair in (("plain-digits", "constant-rate"), ("no-batch-norm", "blurred")))
+    assert min(more) > 10 and max(less) < 7 and max(less) < 0.6 * min(more)
+    page = prose(ROOT / "book" / "17-last-thirty-three.ipynb")
+    assert "The falling rate and the distortions matter most" in page
+
+
 def test_the_vote_is_what_page_08_says():
     """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
