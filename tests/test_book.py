@@ -394,6 +394,7 @@ def test_the_committee_is_what_page_17_says():
     assert ((answers == labels).sum(axis=0)[wrong] == 0).sum() == 10
     sure = mean.max(axis=1) >= 0.99
     assert sure.sum() == 9672 and wrong[sure].sum() == 2
+    assert round((1 - mean.max(axis=1)).sum()) == 39
 
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
         before = nets.vote(np.array([np.argmax(array, axis=-1) for array in runs.values()])) != labels
