@@ -375,6 +375,7 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
     for words, when in (("errors of the members: 110", 10), ("errors of their vote:  10\n", 10),
                         ("errors of their sum:   7  that is", 10),
                         ("errors of their sum:   7  of which 0 on", 10),
+                        ("errors of all twenty:  7\n", 10),
                         ("not complete yet, 9 of 10 runs: make", 9),
                         ("not complete yet, 9 of 10 runs\n", 9)):
         assert (words in printed) == (members == when), words
