@@ -42,8 +42,12 @@ BEYOND = [
     ("committee", "a small modern network", "17-last-thirty-three", "Deotte 2018", 99.64),
 ]
 
-
-COMMITTEE = 10  # runs of "committee"; before all are there, nobody asks what they answer together
+# Committees, on the last page: what all runs of a record answer together.
+TOGETHER = [
+    ("committee", "… ten of them together"),
+    ("committee-60000", "… ten others together, on 60,000 images"),
+]
+COMMITTEE = 10  # runs of each; before all are there, nobody asks what they answer together
 
 
 def recorded(name):
@@ -55,14 +59,14 @@ def recorded(name):
     return Result(name, record["settings"], record["runs"], [], len(record["runs"]))
 
 
-def together():
-    """Cells with the accuracy of the committee's summed probabilities and the number of its runs."""
-    result = recorded("committee")
+def together(name):
+    """Cells with the accuracy of a committee's summed probabilities and the number of its runs."""
+    result = recorded(name)
     if result is None:
         return ["not run yet", "", "", ""]
     if len(result.runs) < COMMITTEE:
         return ["not complete yet", "", f"{len(result.runs)} of {COMMITTEE}", ""]
-    with np.load(ROOT / "data" / "runs" / "committee.predictions.npz") as arrays:
+    with np.load(ROOT / "data" / "runs" / f"{name}.predictions.npz") as arrays:
         answers = sum(array.astype("float32") for array in arrays.values()).argmax(axis=1)
     return ["–", percent(np.mean(answers == nets.load_mnist().test.labels))[:-2], str(COMMITTEE), ""]
 
@@ -98,11 +102,12 @@ def tables():
                for name, what, page, claim in EXPERIMENTS]
     beyond = [[f"[{what}]({page}.ipynb)", source or "–", percentage(claim), *measured(name)]
               for name, what, page, source, claim in BEYOND]
-    beyond.append(["[… all its runs together](17-last-thirty-three.ipynb)", "Deotte 2018", "99.75",
-                   *together()])
+    beyond += [[f"[{what}](17-last-thirty-three.ipynb)", "Deotte 2018", "99.75", *together(name)]
+               for name, what in TOGETHER]
     return {
         "results": table([name for name, *_ in EXPERIMENTS], ["network", "chapter, %", *ours], *chapter),
-        "beyond": table([name for name, *_ in BEYOND], ["network", "source", "claimed, %", *ours], *beyond),
+        "beyond": table([name for name, *_ in BEYOND + TOGETHER],
+                        ["network", "source", "claimed, %", *ours], *beyond),
     }
 
 
