@@ -50,8 +50,8 @@ def directory():
 def describe(network):
     """A network as plain data, the same for equal networks: a list with a dict for each layer.
 
-    Names are left out. A layer that is not simply fed by the one before it lists the numbers of
-    those that feed it.
+    Names are left out, and so is the type float32. A layer that is not simply fed by the one before
+    it lists the numbers of those that feed it.
     """
     def plain(value):
         if isinstance(value, dict) and "class_name" in value and "config" in value:
@@ -73,6 +73,8 @@ def describe(network):
     for layer in network.layers:
         config = {k: v for k, v in plain(layer.get_config()).items()
                   if k not in ("name", "dtype", "trainable")}
+        if layer.dtype_policy.name != "float32":
+            config["dtype"] = layer.dtype_policy.name
         if not layer.trainable:
             config["trainable"] = False
         described.append({type(layer).__name__: config})

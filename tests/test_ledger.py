@@ -388,8 +388,8 @@ def wired(shortcut):
 
 NETWORKS = [lambda: dense(), lambda: dense(21), lambda: dense(20, "tanh"), lambda: dense(dropout=0.5),
             lambda: dense(kernel_initializer="he_normal"), lambda: dense(bias_initializer="zeros"),
-            lambda: conv(), lambda: conv(4), lambda: conv(strides=2), lambda: conv(pool="l2"),
-            lambda: conv(pool_size=3), lambda: conv(activation="relu"),
+            lambda: dense(dtype="float64"), lambda: conv(), lambda: conv(4), lambda: conv(strides=2),
+            lambda: conv(pool="l2"), lambda: conv(pool_size=3), lambda: conv(activation="relu"),
             lambda: sequential(nets.Softmax(10)), lambda: sequential(nets.FullyConnected(10, "softmax")),
             lambda: sequential(keras.layers.Flatten(), keras.layers.Dense(10, "softmax")),
             lambda: sequential(keras.layers.MaxPooling2D(), nets.Softmax(10)),
