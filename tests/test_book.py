@@ -333,6 +333,16 @@ def test_bent_digits_are_what_page_14_says():
     assert "they made it worse" in prose(ROOT / "book" / "14-distortions.ipynb")
 
 
+def test_the_trials_are_what_page_15_says():
+    trials = {alpha: tool("results").recorded(f"simard-trial-{alpha}").runs for alpha in (34, 17, 9)}
+    assert all(len(runs) == 1 for runs in trials.values())
+    best = {alpha: round(1e4 * max(run["validation_accuracy"])) for alpha, (run,) in trials.items()}
+    assert best[17] == best[34] + 3 == max(best.values())
+    loss = {alpha: run["loss"][-1] for alpha, (run,) in trials.items()}
+    assert loss[9] < 0.005 < 3 * loss[9] < loss[17] < loss[34] / 3
+    assert "three digits of 10,000 before the whole" in prose(ROOT / "book" / "15-simard-lenet.ipynb")
+
+
 def test_older_networks_are_what_pages_15_and_16_say():
     """Far below their papers, with training losses that say they have not learned the bent digits well."""
     last = {name: {key: np.mean([run[key][-1] for run in tool("results").recorded(name).runs])
