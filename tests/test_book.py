@@ -412,8 +412,20 @@ def test_the_committee_is_what_page_17_says():
     mended, new = (before & ~wrong).sum(), (wrong & ~before).sum()
     assert (before.sum(), mended, new) == (38, 17, 8)
     assert round(100 * sum(math.comb(25, k) for k in range(17, 26)) / 2**25) == 5
-    page = ROOT / "book" / "17-last-thirty-three.ipynb"
-    assert "The ten networks together misread 29 digits" in " ".join(prose(page).split())
+    with np.load(ROOT / "data" / "runs" / "committee-60000.predictions.npz") as runs:
+        others = np.array([runs[f"{seed}"] for seed in range(10)], "float32")
+    order, votes = others.sum(axis=0).argsort(axis=-1), others.argmax(axis=-1)
+    second = order[:, -1] != labels
+    assert second.sum() == 25 and (order[second, -2] == labels[second]).all()
+    assert round((votes != labels).sum(axis=1).mean()) == 36 and (nets.vote(votes) != labels).sum() == 33
+    assert ((probabilities.sum(axis=0) + others.sum(axis=0)).argmax(axis=-1) != labels).sum() == 28
+    assert ((before & ~second).sum(), (second & ~before).sum()) == (18, 5)
+    assert ((wrong & ~second).sum(), (second & ~wrong).sum()) == (9, 5)
+    chances = [sum(math.comb(n, k) for k in range(mended, n + 1)) / 2**n for mended, n in ((18, 23), (9, 14))]
+    assert [round(100 * chance, 1) for chance in chances] == [0.5, 21.2]
+    page = " ".join(prose(ROOT / "book" / "17-last-thirty-three.ipynb").split())
+    assert "The ten networks together misread 29 digits" in page
+    assert "The second, which learned from all 60,000 images, misreads 25" in page
 
 
 def test_the_ablation_is_what_page_17_says():
