@@ -340,6 +340,12 @@ def test_the_trials_are_what_page_15_says():
     assert best[17] == best[34] + 3 == max(best.values())
     loss = {alpha: run["loss"][-1] for alpha, (run,) in trials.items()}
     assert loss[9] < 0.005 < 3 * loss[9] < loss[17] < loss[34] / 3
+    (whole, *_), (half,) = (tool("results").recorded(name).runs for name in ("simard", "simard-gentle"))
+    validation, test = (round(1e4 * (b - a)) for a, b in (
+        (max(whole["validation_accuracy"]), max(half["validation_accuracy"])),
+        [tool("results").recorded(name).test_accuracies[0] for name in ("simard", "simard-gentle")]))
+    assert (validation, test) == (1, 4) and 6 < whole["loss"][-1] / half["loss"][-1] < 7
+    assert max(best.values()) - min(best.values()) == 10
     assert "three digits of 10,000 before the whole" in prose(ROOT / "book" / "15-simard-lenet.ipynb")
 
 
