@@ -444,12 +444,12 @@ def test_the_ablation_is_what_page_17_says():
     assert min(min(parts.values()) for parts in worth.values()) > 0
     more, less = ([worth[what]["validation"] for what in pair]
                   for pair in (("plain-digits", "constant-rate"), ("no-batch-norm", "blurred")))
-    assert min(more) > 10 and [round(digits) for digits in less] == [8, 5]
+    assert min(more) > 10 and max(less) < 10
     assert (max(worth[what]["test"] for what in ("no-batch-norm", "blurred"))
             < min(worth[what]["test"] for what in ("plain-digits", "constant-rate")))
     page = prose(ROOT / "book" / "17-last-thirty-three.ipynb")
     assert "The falling rate and the distortions matter most" in page
-    assert "with eight\nand five validation digits" in page
+    assert "with fewer\nthan ten" in page
 
 
 def test_the_vote_is_what_page_08_says():
