@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 import nets
-from nets import ledger
+from nets import machine
 
 SIGMA, ALPHA = 4.0, 34.0
 
@@ -42,7 +42,7 @@ def main():
     ways = [("nets.elastic", lambda images: nets.elastic(images, 0, SIGMA, ALPHA), 50000),
             ("a loop with SciPy", scipy_loop, 2000),
             ("keras.layers.RandomElasticTransform", lambda images: layer(images, training=True), 500)]
-    print(f"{keras.backend.backend()} on {ledger.device()}")
+    print(f"{keras.backend.backend()} on {machine.device()}")
     for name, bend, count in ways:
         print(f"{name:36}{images_a_second(bend, images[:count]):10,.0f} images a second", flush=True)
 

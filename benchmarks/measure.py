@@ -65,7 +65,7 @@ def keras_network(network, units):
     import keras
     from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 
-    from nets import training
+    from nets.runs import starting_point
     convolutions = [Conv2D(20, 5, activation="relu"), MaxPooling2D(),
                     Conv2D(40, 5, activation="relu"), MaxPooling2D(), Flatten()]
     layers = {
@@ -76,7 +76,7 @@ def keras_network(network, units):
     }[network]
     model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 256), *layers,
                               Dense(10, "softmax")])
-    model.set_weights(training.starting_point(nets_network(network, units), seed=0)[0])
+    model.set_weights(starting_point(nets_network(network, units), seed=0)[0])
     return model
 
 
@@ -155,26 +155,23 @@ def nets_train(network, digits, mini_batch_size, runs):
     """As `nets.train`: on a CPU a thread a core, on a GPU or TPU all runs in one vectorised call."""
     import concurrent.futures
 
-    import numpy as np
     from keras import ops
 
-    from nets import ledger, training
-    several = runs > 1 and ledger.has_accelerator()
-    epoch, _ = training.compile_training(network, 0.0, several)
-    images, labels = map(ops.convert_to_tensor, digits)
-    rate = ops.convert_to_tensor(0.03, "float32")
+    import nets
+    from nets import machine
+    from nets.runs import Task, Trainer
+    few = nets.Examples(*(array[:10] for array in digits))
+    several = runs > 1 and machine.has_accelerator()
+    data = nets.Dataset(nets.Examples(*digits), few, few)
+    trainer = Trainer(Task(network, data, [0.03], mini_batch_size), several)
     groups = []
     for seeds in [range(runs)] if several else [[seed] for seed in range(runs)]:
-        starts = [training.starting_point(network, seed) for seed in seeds]
-        weights, state, _ = training._begin(starts, several)
-        order = [training.mini_batches(len(labels), mini_batch_size, seed, epoch=0) for seed in seeds]
-        order = ops.convert_to_tensor(np.stack(order, axis=1) if several else order[0])
-        groups.append((weights, state, images, labels, order))
-    pool = concurrent.futures.ThreadPoolExecutor(1 if several else min(runs, ledger.cores()))
+        start = ([ops.convert_to_tensor(array) for array in arrays] for arrays in trainer.start(seeds))
+        groups.append((*start, trainer.prepare(seeds, 0)))
+    pool = concurrent.futures.ThreadPoolExecutor(1 if several else min(runs, machine.cores()))
 
     def run(steps):
-        steps = ops.convert_to_tensor(steps, "int32")
-        list(pool.map(lambda group: np.asarray(epoch(*group, steps, rate)[2]), groups))
+        list(pool.map(lambda group: trainer.epoch(*group, 0, steps), groups))
     return run
 
 
@@ -204,7 +201,7 @@ def matrix_products(shapes):
     import numpy as np
     from keras import ops
 
-    from nets import training
+    from nets.epoch import compiled
 
     def body(_, pairs):
         after = []
@@ -214,7 +211,7 @@ def matrix_products(shapes):
                           ops.matmul(ops.transpose(left), outputs) if not kernel_left or i else right))
         return after
 
-    loop = training.compiled(lambda steps, pairs: ops.fori_loop(0, steps, body, pairs))
+    loop = compiled(lambda steps, pairs: ops.fori_loop(0, steps, body, pairs))
     pairs = [(ops.zeros((m, k)), ops.zeros((k, n))) for m, k, n, _ in shapes]
     return lambda steps: np.asarray(loop(ops.convert_to_tensor(steps, "int32"), pairs)[-1][0])
 
@@ -279,7 +276,7 @@ def first_epoch(how, network):
                             learning_rate=0.03)
         return {"accuracy": result.test_accuracy}
     if os.environ["NETS_MODE"] == "quick":
-        mnist = nets.MNIST(*(nets.Digits(images[:1000], labels[:1000]) for images, labels in mnist))
+        mnist = nets.Dataset(*(nets.Examples(images[:1000], labels[:1000]) for images, labels in mnist))
     model = keras_network(network, 100)
     model.compile(keras.optimizers.SGD(0.03), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(*mnist.train, batch_size=10, validation_data=mnist.validation, verbose=0)
@@ -302,8 +299,8 @@ def main(spec):
         import nets  # noqa: F401
         answer({})
     else:
-        from nets import ledger
-        answer({"machine": ledger.device(), "accelerator": ledger.has_accelerator()})
+        from nets import machine
+        answer({"machine": machine.device(), "accelerator": machine.has_accelerator()})
 
 
 if __name__ == "__main__":

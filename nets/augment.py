@@ -1,32 +1,36 @@
 """More training images from those we have: expanded once, or distorted afresh for each epoch."""
 
 import functools
+import inspect
 
 import keras
 import numpy as np
 from keras import ops
 
-from nets.data import Digits
-from nets.training import compiled
+from nets import data
+from nets.data import Examples
+from nets.epoch import compiled
 
 
-def expand(digits, seed=0):
-    """The digits and four copies of each, moved by one pixel: down, up, right, left.
+def expand(examples, seed=0):
+    """The images and four copies of each, moved by one pixel: down, up, right, left.
 
     The row or column that enters is paper (0). All five times n pairs are shuffled once.
 
     Parameters
     ----------
-    digits : Digits, n images
+    examples : Examples, n images of any size
     seed : int, of the shuffle
 
     Returns
     -------
-    Digits, 5 n images
+    Examples, 5 n images
 
     Source: the chapter, "Expanding the training data".
     """
-    images = digits.images
+    images, labels = (data.array(part, "expand: images and labels") for part in examples)
+    data.check_images(images, "expand: the images")
+    data.check_labels(labels, "expand: the labels", images)
     moved = np.zeros((5, *images.shape), images.dtype)
     moved[0] = images
     moved[1, :, 1:] = images[:, :-1]
@@ -34,7 +38,23 @@ def expand(digits, seed=0):
     moved[3, :, :, 1:] = images[:, :, :-1]
     moved[4, :, :, :-1] = images[:, :, 1:]
     order = np.random.default_rng(seed).permutation(5 * len(images))
-    return Digits(moved.reshape(-1, *images.shape[1:])[order], np.tile(digits.labels, 5)[order])
+    return Examples(moved.reshape(-1, *images.shape[1:])[order], np.tile(labels, 5)[order])
+
+
+def all_of(functions, images, labels, seed, epoch):
+    """The images as these functions change them, in turn, for this epoch of the run with this seed.
+
+    A function with a parameter `labels` is given the labels, too.
+    """
+    for i, function in enumerate(functions):
+        (own_seed,) = np.random.SeedSequence([seed, epoch, i]).generate_state(1)
+        known = {"labels": labels} if "labels" in inspect.signature(function).parameters else {}
+        changed = ops.convert_to_tensor(function(images, int(own_seed), **known))
+        if changed.shape != images.shape or changed.dtype != images.dtype:
+            raise ValueError(f"An augmentation must keep the images' shape and type: it took {images.dtype} "
+                             f"{tuple(images.shape)} and gave {changed.dtype} {tuple(changed.shape)}.")
+        images = changed
+    return images
 
 
 def affine(images, seed, rotation=0.0, scale=0.0, shear=0.0, shift=0.0):
@@ -97,6 +117,12 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
     return _compiled(_elastic)(ops.convert_to_tensor(images), noise, smooth_down * alpha, smooth_right, drawn)
 
 
+def bend_half(images, seed, **strengths):
+    """About half of the images as they are, the others bent by `elastic` with these strengths."""
+    keep = np.random.default_rng(seed).random((len(images), 1, 1, 1)) < 0.5
+    return ops.where(keep, images, elastic(images, seed, **strengths))
+
+
 def gaussian(size, sigma):
     """The matrix (size, size) that smooths a column of pixels by a Gaussian; beyond the ends is nothing."""
     distance = np.arange(size)
@@ -107,9 +133,7 @@ def gaussian(size, sigma):
 
 
 def _check(name, images, strengths):
-    if len(images.shape) != 4 or keras.backend.standardize_dtype(images.dtype) != "uint8":
-        raise ValueError(f"{name}: the images must be bytes, 0 to 255, of the shape (n, height, width, "
-                         f"channels), not {images.dtype} {tuple(images.shape)}.")
+    data.check_images(images, f"{name}: the images", "uint8")
     for strength, (value, limit) in strengths.items():
         if not 0 <= value < limit:
             raise ValueError(f"{name}: {strength} must be at least 0 and below {limit}, not {value!r}.")

@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits, verified before use."""
+"""Images with labels, checked before anything is done with them; and MNIST, verified before use."""
 
 import gzip
 import hashlib
@@ -27,23 +27,109 @@ FILES = {
 }
 
 
-class Digits(NamedTuple):
-    """Images and the digits they show.
+class Examples(NamedTuple):
+    """Images and what they show.
 
-    images : uint8 array (n, 28, 28, 1), 0 is paper and 255 is ink.
-    labels : int32 array (n,), 0 to 9.
+    images : array (n, height, width, channels); of MNIST uint8 (n, 28, 28, 1), 0 is paper and 255 is ink.
+    labels : int32 array (n,), classes counted from 0.
     """
 
     images: np.ndarray
     labels: np.ndarray
 
 
-class MNIST(NamedTuple):
-    """The chapter's split of MNIST: each part is a `Digits`."""
+class Dataset(NamedTuple):
+    """What a network learns from, what chooses between networks, and what measures them; each `Examples`."""
 
-    train: Digits
-    validation: Digits
-    test: Digits
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+def array(values, what):
+    """The values as an array of NumPy, or ValueError for lists of different lengths; `what` names them."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{what} must be an array: these are lists of different lengths.") from None
+
+
+def check_images(images, what, dtype=None):
+    """Raise ValueError, with a remedy, unless `images` is an array or tensor of images; `what` names it.
+
+    That is (n, height, width, channels) with n of at least 1, of whole or of finite real numbers, or of
+    `dtype` alone.
+    """
+    shape, type_ = tuple(getattr(images, "shape", ())), _type(images)
+    if dtype and (len(shape) != 4 or type_ != dtype):
+        raise ValueError(f"{what} must be bytes, 0 to 255, of the shape (n, height, width, channels), not "
+                         f"{type_} {shape}.")
+    if not type_.startswith(("int", "uint", "float", "bfloat")):
+        raise ValueError(f"{what} must be an array of numbers, not {type_}.")
+    if len(shape) != 4:
+        raise ValueError(f"{what} must have the shape (n, height, width, channels), not {shape}"
+                         + ": write images[..., None] for one channel." * (len(shape) == 3))
+    if 0 in shape:
+        raise ValueError(f"{what} has the shape {shape}: there is no image in it.")
+    if "float" in type_ and not np.isfinite(np.asarray(images)).all():
+        raise ValueError(f"{what} has pixels that are no finite numbers.")
+
+
+def check_labels(labels, what, images=None, classes=None):
+    """Raise ValueError, with a remedy, unless `labels` holds a class for each of `images`, one of so many."""
+    shape, type_ = tuple(getattr(labels, "shape", ())), _type(labels)
+    if len(shape) != 1:
+        remedy = {(2, True): ": take labels[:, 0].", (2, False): ": take labels.argmax(axis=1)."}.get(
+            (len(shape), shape[-1:] == (1,)), ".")
+        raise ValueError(f"{what} must have the shape (n,), not {shape}{remedy}")
+    if not type_.startswith(("int", "uint")):
+        raise ValueError(f"{what} must be whole numbers, 0 for the first class, not {type_}.")
+    if images is not None and len(images) != len(labels):
+        raise ValueError(f"{what}: there are {len(images)} images and {len(labels)} labels.")
+    if len(labels) and np.min(labels) < 0:
+        raise ValueError(f"{what} must be 0 or more, and one is {np.min(labels)}.")
+    if classes is not None and np.max(labels) >= classes:
+        raise ValueError(f"{what} go up to {np.max(labels)}, and the network tells only {classes} classes "
+                         f"apart, 0 to {classes - 1}.")
+
+
+def check_fit(images, network, what):
+    """Raise ValueError for images of another size than the network's, or with pixels on another scale."""
+    wanted, shape = tuple(network.input_shape[1:]), tuple(images.shape[1:])
+    if len(wanted) != len(shape) or any(n not in (None, m) for n, m in zip(wanted, shape, strict=True)):
+        raise ValueError(f"{what} are {shape}, and the network takes {wanted}.")
+    scale = getattr(network.layers[0], "scale", None) if network.layers else None
+    if isinstance(scale, float) and scale < 0.1 and 0 < np.max(images) <= 1:
+        raise ValueError(f"{what} have pixels from 0 to 1, and the network begins with a rescaling of those "
+                         "from 0 to 255: give it the bytes, or leave out its Rescaling.")
+
+
+def check_dataset(data):
+    """The data set as arrays of NumPy, labels in 32 bits, or ValueError for one that is unfit to train on."""
+    if not isinstance(data, Dataset):
+        raise ValueError("data must be what nets.load_mnist() returns, or a nets.Dataset(...) of your own, "
+                         f"not a {type(data).__name__}.")
+    parts = []
+    for name, part in data._asdict().items():
+        if not isinstance(part, tuple) or len(part) != 2:
+            raise ValueError(f"data.{name} must be nets.Examples(images, labels), not a "
+                             f"{type(part).__name__}.")
+        images, labels = array(part[0], f"data.{name}.images"), array(part[1], f"data.{name}.labels")
+        check_images(images, f"data.{name}.images")
+        check_labels(labels, f"data.{name}.labels")
+        if len(images) != len(labels):
+            raise ValueError(f"data.{name} has {len(images)} images and {len(labels)} labels.")
+        if parts and images.shape[1:] != (first := parts[0].images.shape[1:]):
+            raise ValueError(f"data.{name} has images of {images.shape[1:]}, and data.train of {first}.")
+        parts.append(Examples(images, labels.astype("int32")))
+    return Dataset(*parts)
+
+
+def _type(array):
+    """Name of an array's or tensor's type of numbers; of anything else the name of its class."""
+    type_ = getattr(array, "dtype", type(array).__name__)
+    numeric = hasattr(array, "dtype") and getattr(type_, "kind", "f") in "biufV"
+    return keras.backend.standardize_dtype(type_) if numeric else str(type_)
 
 
 def load_mnist(directory=None):
@@ -62,7 +148,7 @@ def load_mnist(directory=None):
 
     Returns
     -------
-    MNIST
+    Dataset
 
     Raises
     ------
@@ -71,7 +157,7 @@ def load_mnist(directory=None):
 
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
     """
-    local = pathlib.Path(directory) if directory is not None else HOME / "mnist"
+    local = pathlib.Path(directory).expanduser() if directory is not None else HOME / "mnist"
     if directory is not None or local.exists():
         arrays = {name: _read(local / f"{name}.gz", shape) for name, (_, shape) in FILES.items()}
         origin, remedy = f"{local}/", "restore it with `git checkout data/mnist`"
@@ -85,8 +171,8 @@ def load_mnist(directory=None):
     images, labels, test_images, test_labels = arrays.values()
     images, test_images = images[..., None], test_images[..., None]
     labels, test_labels = labels.astype("int32"), test_labels.astype("int32")
-    return MNIST(Digits(images[:50000], labels[:50000]), Digits(images[50000:], labels[50000:]),
-                 Digits(test_images, test_labels))
+    return Dataset(Examples(images[:50000], labels[:50000]), Examples(images[50000:], labels[50000:]),
+                   Examples(test_images, test_labels))
 
 
 def _read(path, shape):
@@ -118,4 +204,4 @@ def _download():
         raise ConnectionError(
             f"MNIST could not be downloaded ({error}). Clone the repository, which holds it in "
             "data/mnist, or call load_mnist(directory) with the folder of the four files.") from error
-    return dict(zip(FILES, (images, labels, test_images, test_labels)))
+    return dict(zip(FILES, (images, labels, test_images, test_labels), strict=True))

@@ -1,5 +1,8 @@
 """The chapter's three kinds of layer, as ordinary Keras layers."""
 
+import math
+import numbers
+
 import keras
 from keras import ops
 
@@ -13,27 +16,21 @@ def _chapter_biases():
     return keras.initializers.RandomNormal(stddev=1.0)
 
 
-def _check(layer, **sizes):
+def _sizes(layer, **sizes):
+    """The sizes as ints, in order, or ValueError for one that is none."""
     for name, value in sizes.items():
-        if type(value) is not int or value < 1:
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{layer}: {name} must be a whole number of at least 1, not {value!r}.")
+    return [int(value) for value in sizes.values()]
 
 
 def patches(images, size, strides=1):
     """Every `size` x `size` window of the images, laid out along the first axis.
 
-    With the batch last, what is copied lies together in memory; columns first, then rows, makes
-    10 copies of a 5 x 5 window instead of 25, and as many additions in the gradient.
-
-    Parameters
-    ----------
-    images : tensor (channels, height, width, batch)
-    size, strides : int, in pixels
-
-    Returns
-    -------
-    tensor (size * size * channels, rows, columns, batch), rows = (height - size) // strides + 1;
-    the first axis runs over window row, window column and channel, in this order.
+    images (channels, height, width, batch) become (size * size * channels, rows, columns, batch), with
+    rows = (height - size) // strides + 1; the first axis runs over window row, window column and
+    channel. With the batch last, what is copied lies together in memory; columns first, then rows,
+    makes 10 copies of a 5 x 5 window instead of 25, and as many additions in the gradient.
     """
     rows, columns = (strides * ((n - size) // strides) + 1 for n in images.shape[1:3])
     images = ops.concatenate([images[:, :, j:j + columns:strides] for j in range(size)])
@@ -63,13 +60,11 @@ def largest(cells):
 class ConvPool(keras.layers.Layer):
     """Convolution, pooling, perhaps batch normalisation, bias and activation, in this order.
 
-    Input (batch, height, width, channels), output (batch, rows, columns, filters). No padding.
-    For a monotone activation, max-pooling before bias and activation gives what pooling after them
-    gives, with a quarter of the activations to compute. The convolution is one matrix product of
-    `patches` and kernels, which inside a compiled loop is many times faster than a convolution
-    primitive (see the page on speed). Like every deep-learning library's, it does not flip its
-    kernels. Inside, the batch is the last axis; between two such layers, the compiler leaves out the
-    transpositions there and back.
+    Input (batch, height, width, channels), output (batch, rows, columns, filters). No padding, and
+    like every deep-learning library's, the convolution does not flip its kernels. For a monotone
+    activation, max-pooling before bias and activation gives what pooling after them gives, with a
+    quarter of the activations. The convolution is one matrix product of `patches` and kernels, inside
+    a compiled loop many times faster than a primitive. Inside, the batch is the last axis.
 
     Parameters
     ----------
@@ -79,8 +74,8 @@ class ConvPool(keras.layers.Layer):
     pool_size : int, in pixels; rows and columns left over at the edge are dropped
     activation : any Keras activation that treats each number by itself
     kernel_initializer, bias_initializer : any Keras initialiser; by default the chapter's:
-        kernels N(0, pool_size**2 / (filters * kernel_size**2)), biases N(0, 1). For ReLU networks of
-        your own, prefer "he_normal" and "zeros".
+        kernels N(0, pool_size**2 / (filters * kernel_size**2)), biases N(0, 1). For ReLU prefer
+        "he_normal" and "zeros".
     normalize : bool, whether a keras.layers.BatchNormalization follows the pooling. (Its shift is the bias.)
 
     Raises
@@ -95,11 +90,10 @@ class ConvPool(keras.layers.Layer):
                  activation="sigmoid", kernel_initializer=None, bias_initializer=None, normalize=False,
                  **kwargs):
         super().__init__(**kwargs)
-        _check("ConvPool", filters=filters, kernel_size=kernel_size, strides=strides,
-               pool_size=pool_size)
+        self.filters, self.kernel_size, self.strides, pool_size = _sizes(
+            "ConvPool", filters=filters, kernel_size=kernel_size, strides=strides, pool_size=pool_size)
         if pool not in ("max", "l2", None):
             raise ValueError(f'ConvPool: pool must be "max", "l2" or None, not {pool!r}.')
-        self.filters, self.kernel_size, self.strides = filters, kernel_size, strides
         self.pool, self.pool_size = pool, pool_size if pool else 1
         self.activation = keras.activations.get(activation)
         if getattr(self.activation, "__name__", "") in ("softmax", "log_softmax", "sparsemax", "glu"):
@@ -112,6 +106,7 @@ class ConvPool(keras.layers.Layer):
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
             initializer=self.kernel_initializer, name="kernel")
@@ -139,7 +134,8 @@ class ConvPool(keras.layers.Layer):
                             (self.filters, rows, size, columns, size, -1))
         if self.pool == "max":
             return largest(cells)
-        return ops.sqrt(ops.sum(ops.square(cells), axis=(2, 4)) + 1e-12)  # finite slope at 0
+        smallest = 1e-6 if maps.dtype == "float16" else 1e-12  # finite slope at 0
+        return ops.sqrt(ops.sum(ops.square(cells), axis=(2, 4)) + smallest)
 
     def compute_output_shape(self, input_shape):
         window = self.kernel_size + self.strides * (self.pool_size - 1)
@@ -166,8 +162,7 @@ class FullyConnected(keras.layers.Layer):
 
     Input of any shape (batch, ...), flattened; output (batch, units). In training each input is
     zeroed with probability `dropout` and the others are left as they are; otherwise every input is
-    multiplied by 1 - dropout. (`keras.layers.Dropout` scales in training instead. With plain gradient
-    descent the two learn at different rates; the page on dropout says how they relate.)
+    multiplied by 1 - dropout. (`keras.layers.Dropout` scales in training, and learns at other rates.)
 
     Parameters
     ----------
@@ -175,8 +170,7 @@ class FullyConnected(keras.layers.Layer):
     activation : any Keras activation
     dropout : float in [0, 1), the share of inputs to zero
     kernel_initializer, bias_initializer : any Keras initialiser; by default the chapter's:
-        kernels N(0, 1 / units), biases N(0, 1). For ReLU networks of your own, prefer "he_normal"
-        and "zeros".
+        kernels N(0, 1 / units), biases N(0, 1). For ReLU prefer "he_normal" and "zeros".
 
     Raises
     ------
@@ -189,10 +183,10 @@ class FullyConnected(keras.layers.Layer):
                  bias_initializer=None, **kwargs):
         super().__init__(**kwargs)
         name = type(self).__name__
-        _check(name, units=units)
-        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        (self.units,) = _sizes(name, units=units)
+        if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
             raise ValueError(f"{name}: dropout must be at least 0 and below 1, not {dropout!r}.")
-        self.units, self.dropout = units, float(dropout)
+        self.dropout = float(dropout)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _chapter_kernels())
         self.bias_initializer = keras.initializers.get(bias_initializer or _chapter_biases())
@@ -202,9 +196,8 @@ class FullyConnected(keras.layers.Layer):
         if len(input_shape) < 2 or None in input_shape[1:]:
             raise ValueError(f"{type(self).__name__}: the input must have a known shape (batch, ...), "
                              f"not {tuple(input_shape)}.")
-        inputs = 1
-        for n in input_shape[1:]:
-            inputs *= n
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
+        inputs = math.prod(input_shape[1:])
         self.kernel = self.add_weight(
             shape=(inputs, self.units), initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(
@@ -220,7 +213,13 @@ class FullyConnected(keras.layers.Layer):
 
     def draw_mask(self, shape, dtype="float32"):
         """A fresh array of ones and zeros, zero with probability `dropout`."""
-        return ops.cast(keras.random.uniform(shape, seed=self.seed_generator) >= self.dropout, dtype)
+        if keras.backend.backend() == "tensorflow":  # which otherwise takes a generator 20 times as slow
+            import tensorflow as tf
+            seed = tf.cast(self.seed_generator.next(), "int32")
+            drawn = tf.random.stateless_uniform(shape, seed, alg="philox")
+        else:
+            drawn = keras.random.uniform(shape, seed=self.seed_generator)
+        return ops.cast(drawn >= self.dropout, dtype)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.units)

@@ -5,29 +5,22 @@ probabilities given to the test images (`<name>.predictions.npz`, an array a run
 shows them, the first run's weights (`<name>.weights.h5`) lie beside it.
 """
 
-import contextlib
-import datetime
-import functools
-import hashlib
 import json
 import os
 import pathlib
-import platform
-import subprocess
-import sys
-import tempfile
+import re
+import shutil
 
 import keras
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
+from nets import files
 from nets.data import HOME
+from nets.settings import fingerprint
 
 MODES = ("full", "recorded", "quick")
+HISTORY = ("loss", "validation_accuracy", "test_accuracy")  # of a run, a value an epoch
+CHECKED = 500  # test images on which stored weights must answer as recorded
 
 
 class MissingRecord(LookupError):
@@ -47,139 +40,191 @@ def directory():
     return HOME / "runs"
 
 
-def describe(network):
-    """A network as plain data, the same for equal networks: a list with a dict for each layer.
+def check_name(name):
+    """Raise ValueError for a name that makes no file in the ledger's folder."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w. -]{0,99}", name):
+        raise ValueError("name must be letters, digits, '-', '_', '.' and spaces, a hundred at most, and "
+                         f"begin with a letter or digit, not {name!r}.")
 
-    Names are left out, and so is the type float32. A layer that is not simply fed by the one before
-    it lists the numbers of those that feed it.
+
+class Entry:
+    """The place of one experiment in the ledger: a name and settings, bound once.
+
+    Its files are `<name><suffix>`, unless a record with other settings already has this name: then
+    `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
+
+    test : Examples, what the runs' predictions are held against
     """
-    def plain(value):
-        if isinstance(value, dict) and "class_name" in value and "config" in value:
-            return {value["class_name"]: plain(value["config"])}
-        if isinstance(value, dict):
-            return {key: plain(v) for key, v in value.items() if v is not None}
-        return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
-    def sources(value):
-        if isinstance(value, dict):
-            if "keras_history" in value:
-                return [numbers[value["keras_history"][0]]]
-            value = value.values()
-        elif not isinstance(value, (list, tuple)):
-            return []
-        return [source for part in value for source in sources(part)]
+    def __init__(self, name, settings, test):
+        check_name(name)
+        self.name, self.settings, self.test = name, settings, test
+        self.fingerprint = fingerprint(settings)
 
-    described = []
-    for layer in network.layers:
-        config = {k: v for k, v in plain(layer.get_config()).items()
-                  if k not in ("name", "dtype", "trainable")}
-        if layer.dtype_policy.name != "float32":
-            config["dtype"] = layer.dtype_policy.name
-        if not layer.trainable:
-            config["trainable"] = False
-        described.append({type(layer).__name__: config})
-    if not isinstance(network, keras.Sequential):
-        numbers = {layer.name: number for number, layer in enumerate(network.layers)}
-        for layer, node in zip(described, network.get_config()["layers"]):
-            layer["from"] = sources(node["inbound_nodes"])
-    return described
+    def path(self, suffix=".json"):
+        """Where this experiment's file is or belongs."""
+        plain = directory() / f"{self.name}.json"
+        taken = plain.exists() and read(plain)["fingerprint"] != self.fingerprint
+        return directory() / ((f"{self.name}~{self.fingerprint[:8]}" if taken else self.name) + suffix)
 
+    def record(self):
+        """The record with exactly these settings, or None if nothing has this name.
 
-def describe_function(function):
-    """A function, and what functools.partial bound to it, as plain data: ["elastic", {"alpha": 20.0}]."""
-    bound = function if isinstance(function, functools.partial) else functools.partial(function)
-    name = getattr(bound.func, "__name__", "<lambda>")
-    if name == "<lambda>" or bound.args:
-        raise ValueError("The ledger must be able to tell augmentations apart: define a function with a "
-                         "name, and bind its settings by their names, as in "
-                         "functools.partial(nets.elastic, alpha=20.0).")
-    return [name, bound.keywords]
+        Raises
+        ------
+        MissingRecord, if the name stands for other settings only. The message names those that differ.
+        """
+        own = self.path()
+        if own.exists() and (record := read(own))["fingerprint"] == self.fingerprint:
+            return record
+        plain = directory() / f"{self.name}.json"
+        if not plain.exists():
+            return None
+        other = read(plain)["settings"]
+        differ = [key for key in {**self.settings, **other} if self.settings.get(key) != other.get(key)]
+        raise MissingRecord(f"The ledger's run {self.name!r} was made with other settings "
+                            f"({', '.join(differ)} differ): restore them, or set NETS_MODE=full to "
+                            "train with these.")
 
+    def runs(self):
+        """Runs and their test images' probabilities, two dicts by seed; empty without a record."""
+        try:
+            record = self.record()
+        except MissingRecord:
+            record = None
+        if record is None:
+            return {}, {}
+        path, remedy = self.path(".predictions.npz"), f"remove {self.path().name} too and train again"
+        try:
+            arrays = {int(seed): array for seed, array in files.load_arrays(path).items()}
+        except FileNotFoundError:
+            raise MissingRecord(f"{path.name} is missing from the ledger: restore it, or {remedy}.") from None
+        except ValueError as error:
+            raise _damaged(path, error, remedy) from error
+        runs = {run["seed"]: run for run in record["runs"]}
+        for seed, run in runs.items():
+            if abs(self._accuracy(arrays.get(seed)) - run["test_accuracy"][-1]) > 1e-5:
+                why = f"it does not belong to its record: run {seed} ended with another accuracy"
+                raise _damaged(path, why, remedy)
+        return runs, arrays
 
-def digest(part):
-    """Number of images of a `Digits` and the start of a SHA-256 sum of its images and labels."""
-    total = hashlib.sha256(np.ascontiguousarray(part.images))
-    total.update(np.ascontiguousarray(part.labels))
-    return [len(part.labels), total.hexdigest()[:16]]
+    def _accuracy(self, answers):
+        """The test accuracy of these probabilities or classes; infinite if they do not fit the images."""
+        labels = self.test.labels
+        if answers is None or answers.ndim not in (1, 2) or len(answers) != len(labels):
+            return float("inf")
+        return np.mean((answers if answers.ndim == 1 else answers.argmax(axis=-1)) == labels)
 
+    def prepare(self, known):
+        """Make sure, before anything is trained, that a run can be added; sweep what killed calls left.
 
-def fingerprint(settings):
-    """16 hexadecimal digits that differ whenever any setting does."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        known : seeds of the recorded runs, whose checkpoints are of no more use
+        """
+        folder, new = directory(), not directory().exists()
+        try:
+            with files.locked(folder):
+                files.write_text(folder / ".trial", "")
+                (folder / ".trial").unlink(missing_ok=True)
+            if new:  # until there is something to record
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise OSError(f"The ledger {folder} cannot be written ({error}): make it writable, or leave out "
+                          "`name`, so that nothing is recorded.") from error
+        for folder in (directory(), checkpoints()):
+            files.sweep(folder)
+        mine = self.checkpoint(["*"])
+        for path in mine.parent.glob(mine.name):
+            if all(int(seed) in known for seed in path.stem.removeprefix(mine.stem[:-1]).split("-")):
+                path.unlink(missing_ok=True)  # it was killed after recording
+
+    def checkpoint(self, seeds):
+        """The file for the runs with these seeds while they train."""
+        parts = [self.name, self.fingerprint, keras.backend.backend(), *map(str, seeds)]
+        return checkpoints() / ("-".join(parts) + ".npz")
+
+    def add(self, run, probabilities, network=None):
+        """Add a finished run and its `rounded` probabilities to the record, or start one.
+
+        With a network, which then holds the run's weights, these are stored, too.
+        """
+        with files.locked(directory()):
+            runs, arrays = self.runs()
+            if not runs:
+                self.path(".weights.h5").unlink(missing_ok=True)  # of a record that somebody removed
+            runs[run["seed"]], arrays[run["seed"]] = run, probabilities
+            if network is not None:
+                files.replace(self.path(".weights.h5"),
+                              lambda aside: self._save_weights(aside, network, run["seed"]))
+            files.save_arrays(self.path(".predictions.npz"),
+                              {str(seed): arrays[seed] for seed in sorted(arrays)})
+            head = json.dumps({"name": self.name, "fingerprint": self.fingerprint, "settings": self.settings,
+                               "runs": []}, indent=1)
+            lines = ",\n".join("  " + json.dumps(runs[seed]) for seed in sorted(runs))  # a line a run
+            files.write_text(self.path(), head.replace('"runs": []', f'"runs": [\n{lines}\n ]') + "\n")
+
+    def _save_weights(self, path, network, seed):
+        import h5py
+        network.save_weights(path)
+        with h5py.File(path, "a") as file:
+            file.attrs["nets"] = json.dumps([self.fingerprint, seed])
+
+    def has_weights(self, seed):
+        """Whether the weights of the run with this seed are there."""
+        import h5py
+        path = self.path(".weights.h5")
+        if not path.exists():
+            return False
+        try:
+            with h5py.File(path, "r") as file:  # weights of before November 27, 2026 are the first run's
+                return json.loads(file.attrs.get("nets", "[0, 0]"))[1] == seed
+        except OSError as error:
+            raise _damaged(path, error) from error
+
+    def load_weights(self, network, seed, answers):
+        """Give the network the stored weights of the run with this seed, which gave these test `answers`."""
+        path = self.path(".weights.h5")
+        if not self.has_weights(seed):
+            raise MissingRecord(f"{path} is missing, or of another run: set NETS_MODE=full to train the "
+                                "network again.")
+        before, why = network.get_weights(), None
+        try:
+            network.load_weights(path)
+        except Exception as error:  # h5py's and Keras', by what is damaged
+            why = error
+        else:
+            answers = answers[:CHECKED]
+            given = np.asarray(network(self.test.images[:CHECKED], training=False))
+            same = (abs(given - answers).max() < 0.02 if answers.ndim == 2  # rounded, and of another backend
+                    else np.mean(given.argmax(axis=-1) == answers) > 0.995)
+            why = None if same else f"it does not belong to its record: run {seed} gave other answers"
+        if why is not None:
+            network.set_weights(before)
+            raise _damaged(path, why)
 
 
 def read(path):
-    """The record in the file `path`."""
+    """The record in the file `path`, complete."""
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path.name} in the ledger is damaged ({error}): restore it, for example with "
-                         "`git checkout`, or remove it and train again.") from error
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for run in record["runs"]:
+            if len({len(run[key]) for key in HISTORY}) > 1 or not run["seconds"] > 0:
+                raise ValueError(f"run {run['seed']} is not complete")
+        if fingerprint(record["settings"]) != record["fingerprint"]:
+            raise ValueError("the fingerprint is not that of its settings")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, repr(error)) from error
+    return record
 
 
-def find(name, settings):
-    """The record of `name` with exactly these settings, or None if nothing has this name.
-
-    Raises
-    ------
-    MissingRecord, if the name stands for other settings only. The message names those that differ.
-    """
-    folder, wanted = directory(), fingerprint(settings)
-    other = None
-    for path in [folder / f"{name}.json", folder / f"{name}~{wanted[:8]}.json"]:
-        if path.exists():
-            record = read(path)
-            if record["fingerprint"] == wanted:
-                return record
-            other = record
-    if other:
-        differ = [key for key in {**settings, **other["settings"]}
-                  if settings.get(key) != other["settings"].get(key)]
-        raise MissingRecord(f"The ledger's run {name!r} was made with other settings "
-                            f"({', '.join(differ)} differ): restore them, or set NETS_MODE=full to "
-                            "train with these.")
-    return None
+def _damaged(path, why, remedy="remove it and train again with NETS_MODE=full"):
+    return ValueError(f"{path.name} in the ledger is damaged ({why}): restore it, for example with "
+                      f"`git checkout`, or {remedy}.")
 
 
-def path_of(name, settings, suffix=".json"):
-    """Where this experiment's file is or belongs.
-
-    That is `<name><suffix>`, unless a record with other settings already has this name: then
-    `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
-    """
-    plain, wanted = directory() / f"{name}.json", fingerprint(settings)
-    taken = plain.exists() and read(plain)["fingerprint"] != wanted
-    return directory() / ((f"{name}~{wanted[:8]}" if taken else name) + suffix)
-
-
-def add(name, settings, run, probabilities):
-    """Add a finished run and its `rounded` probabilities to the record of these settings, or start one."""
-    with locked():
-        runs, arrays = runs_of(name, settings)
-        runs[run["seed"]], arrays[run["seed"]] = run, probabilities
-        save_arrays(path_of(name, settings, ".predictions.npz"),
-                    {str(seed): arrays[seed] for seed in sorted(arrays)})
-        head = json.dumps({"name": name, "fingerprint": fingerprint(settings), "settings": settings,
-                           "runs": []}, indent=1)
-        lines = ",\n".join("  " + json.dumps(runs[seed]) for seed in sorted(runs))  # a line a run
-        text = head.replace('"runs": []', f'"runs": [\n{lines}\n ]') + "\n"
-        replace(path_of(name, settings), lambda aside: aside.write_text(text))
-
-
-def runs_of(name, settings):
-    """Runs of a record and their test images' probabilities, two dicts by seed; empty without a record."""
-    try:
-        record = find(name, settings)
-    except MissingRecord:
-        record = None
-    if record is None:
-        return {}, {}
-    path = path_of(name, settings, ".predictions.npz")
-    if not path.exists():
-        raise MissingRecord(f"{path.name} is missing from the ledger: restore it, or remove {name}.json "
-                            "too and train again.")
-    return ({run["seed"]: run for run in record["runs"]},
-            {int(seed): array for seed, array in load_arrays(path).items()})
+def checkpoints():
+    """The folder NETS_CHECKPOINTS (on Colab, name one of your Drive), or one beside the ledger."""
+    named = os.environ.get("NETS_CHECKPOINTS")
+    return pathlib.Path(named).expanduser() if named else directory().parent / "checkpoints"
 
 
 def rounded(probabilities):
@@ -189,101 +234,3 @@ def rounded(probabilities):
     tied = small.argmax(axis=-1) != top
     small[tied, top[tied]] = np.nextafter(small[tied].max(axis=-1), np.float16(2))
     return small
-
-
-def load_weights(path, network):
-    """Give the network the weights stored at `path`."""
-    if not path.exists():
-        raise MissingRecord(f"{path} is missing: set NETS_MODE=full to train the network again.")
-    network.load_weights(path)
-
-
-def save_arrays(path, arrays):
-    """Write a dict of arrays as an .npz file, whole or not at all."""
-    def save(aside):
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-    replace(path, save)
-
-
-def load_arrays(path):
-    """The dict of arrays in an .npz file."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def replace(path, save):
-    """Let `save` write a file aside, then move it to `path`: there is never half a file there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".aside-") as folder:
-        aside = pathlib.Path(folder) / path.name
-        save(aside)
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-
-
-@contextlib.contextmanager
-def locked():
-    """Meanwhile, no other process adds to the ledger. (Windows has no such lock.)"""
-    directory().mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield
-        return
-    folder = os.open(directory(), os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def has_accelerator():
-    """Whether Keras' backend sees a GPU or TPU."""
-    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
-
-
-@functools.cache
-def device():
-    """The hardware that trains, in words: "NVIDIA T4" or "AMD EPYC, 2 cores"."""
-    if not has_accelerator():
-        name = platform.processor() or platform.machine()
-        cpuinfo = pathlib.Path("/proc/cpuinfo")
-        if cpuinfo.exists():
-            name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines()
-                         if line.startswith("model name")), name)
-        return f"{name}, {cores()} core{'s' * (cores() > 1)}"
-    if keras.backend.backend() == "jax":
-        import jax
-        return jax.devices()[0].device_kind
-    import tensorflow as tf
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return details.get("device_name", "GPU")
-
-
-def cores():
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-@functools.cache
-def commit():
-    """The commit of the code that this process runs, or None outside a repository."""
-    git = functools.partial(subprocess.run, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
-    try:
-        head = git(["git", "rev-parse", "HEAD"]).stdout.strip()
-        changed = git(["git", "status", "--porcelain", "."]).stdout.strip()
-    except OSError:  # no git
-        return None
-    return (head + " (with uncommitted changes)" * bool(changed)) or None
-
-
-def provenance():
-    """Device, backend, versions, commit and time of a run that ends now."""
-    backend = keras.backend.backend()
-    return {
-        "device": device(), "backend": backend, "commit": commit(),
-        "versions": {"python": platform.python_version(),
-                     **{name: sys.modules[name].__version__ for name in ("keras", backend, "numpy")}},
-        "finished": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from nets.result import duration
+from nets.words import duration, printable
 
 
 class Progress:
@@ -41,7 +41,7 @@ class Progress:
         if not self.watched:
             return
         if not self.in_notebook:
-            print("\r\033[K" + text, end="", file=sys.stderr, flush=True)
+            print("\r\033[K" + printable(text, sys.stderr), end="", file=sys.stderr, flush=True)
         else:
             from IPython.display import Markdown, display
             if self.handle is None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nets.words import counted, duration, percent, printable
+
 
 class Result:
     """What `train` measured.
@@ -44,14 +46,14 @@ class Result:
 
     def plot(self, **options):
         """Draw accuracy against epochs; the options are those of `nets.plots.accuracy`."""
-        from nets import plots
+        from nets import plots  # and matplotlib, only where a picture is drawn
         plots.accuracy(self, **options)
 
     def __str__(self):
         if not self.runs:
             return (f"{self.name}: not run yet at full scale. With NETS_MODE=full this call trains "
-                    f"{self.wanted} run{'s' * (self.wanted > 1)} and records them.")
-        count = f"{len(self.runs)} run" + "s" * (len(self.runs) > 1)
+                    f"{counted(self.wanted, 'run')} and records them.")
+        count = counted(len(self.runs), "run")
         if len(self.runs) < self.wanted:
             count += f" of the {self.wanted} planned"
         lines = [f"{self.name}: {count}", "run  validation     test  epoch  time"]
@@ -66,7 +68,7 @@ class Result:
                          f"(mean ± standard deviation), best run {percent(self.test_accuracy)}")
         for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
             lines.append(where)
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 def compare(results, claimed, source="chapter"):
@@ -75,29 +77,19 @@ def compare(results, claimed, source="chapter"):
     results : list of Result; claimed : list of fractions, None where there is no claim
     source : str, whose claims these are
     """
-    width, column = max(len(result.name) for result in results), max(7, len(source))
-    print(f"{'':{width}}  {source:>{column}}  best run  mean ± sd, %   runs")
-    for result, claim in zip(results, claimed):
-        claim = f"{100 * claim:.2f}" if claim else "–"
+    results, claimed = list(results), list(claimed)
+    if len(results) != len(claimed):
+        raise ValueError(f"compare needs a claim, or None, for each result: there are {len(results)} results "
+                         f"and {len(claimed)} claims.")
+    width, column = max((len(result.name) for result in results), default=0), max(7, len(source))
+    lines = [f"{'':{width}}  {source:>{column}}  best run  mean ± sd, %   runs"]
+    for result, claim in zip(results, claimed, strict=True):
+        claim = "–" if claim is None else f"{100 * claim:.2f}"
         values = 100 * result.test_accuracies
         if not result.runs:
-            print(f"{result.name:{width}}  {claim:>{column}}  not run yet")
+            lines.append(f"{result.name:{width}}  {claim:>{column}}  not run yet")
             continue
         spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-        print(f"{result.name:{width}}  {claim:>{column}}  {100 * result.test_accuracy:8.2f}  "
-              f"{f'{values.mean():.2f}{spread}':14} {len(values)}")
-
-
-def percent(fraction):
-    """A fraction in percent, two decimals: "98.78 %"."""
-    return f"{100 * fraction:.2f} %"
-
-
-def duration(seconds):
-    """Seconds in words: "41 s", "8 min 2 s", "1 h 20 min"."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+        lines.append(f"{result.name:{width}}  {claim:>{column}}  {100 * result.test_accuracy:8.2f}  "
+                     f"{f'{values.mean():.2f}{spread}':14} {len(values)}")
+    print(printable("\n".join(lines)))

@@ -1,31 +1,24 @@
-"""Training by mini-batch gradient descent: one compiled call an epoch, several runs at once."""
+"""`train` and `evaluate`: what is asked, what the ledger has, and who trains the rest."""
 
-import concurrent.futures
-import contextlib
 import numbers
-import os
-import pathlib
-import threading
-import time
 
 import keras
 import numpy as np
-from keras import ops
 
-from nets import ledger
-from nets.data import MNIST, Digits
-from nets.progress import Progress
-from nets.result import Result, duration
-
-CLASSIFY = 500  # images classified at once
+from nets import data as checks
+from nets import ledger, machine, runs, settings
+from nets.data import Dataset, Examples
+from nets.result import Result
 
 
-def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, augment=(), runs=1, seed=0,
-          early_stopping=None, name=None, keep_weights=False):
+def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimizer=None, l2=0.0, augment=(),
+          runs=1, seed=0, early_stopping=None, name=None, keep_weights=False):
     """Train a classifier by mini-batch stochastic gradient descent, as the chapter does.
 
     Each step subtracts `learning_rate` times the gradient of
-    mean(-log p[label]) + l2 / (2 * mini-batches an epoch) * (sum of squares of all kernels).
+    mean(-log p[label]) + l2 / (2 * mini-batches an epoch) * (sum of squares of all kernels),
+    or does with this gradient what `optimizer` does. Kernels are all trainable variables with two or
+    more axes and without "bias" in their name. Constraints and regularisers of the layers apply.
     Every epoch visits the training images in a fresh random order (the chapter kept one order).
 
     Run r is reproducible from `seed + r`: the network's initialisers draw its starting weights (the
@@ -43,16 +36,18 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, augm
 
     Parameters
     ----------
-    network : Keras model of images (n, 28, 28, 1), pixels 0 to 255, to probabilities (n, classes).
-        Afterwards it holds the final weights of the first run, if that was trained by this call or
-        its weights are in the ledger.
-    data : MNIST
+    network : Keras model of images (n, height, width, channels) to probabilities (n, classes), Sequential
+        or functional. Afterwards it holds the final weights of the first run, if that was trained by
+        this call or its weights are in the ledger.
+    data : Dataset
     epochs, mini_batch_size : int
     learning_rate : float, or a function from the epoch (0, 1, ...) to one
+    optimizer : Keras optimizer, with a rate or a schedule of its own, in place of `learning_rate`
     l2 : float, the chapter's lambda
-    augment : list of functions of (images, seed) to as many images, applied in turn to all training
-        images afresh for each epoch and run: `nets.affine`, `nets.elastic` or your own, their
-        settings bound by functools.partial, as in [functools.partial(nets.elastic, alpha=20.0)]
+    augment : list of functions of (images, seed), or of (images, seed, labels), to as many images,
+        applied in turn to all training images afresh for each epoch and run: `nets.affine`,
+        `nets.elastic` or your own, their settings bound by functools.partial, as in
+        [functools.partial(nets.elastic, alpha=20.0)]
     runs, seed : int
     early_stopping : int, optional: stop a run after so many epochs without a better validation accuracy
     name : str, optional: the ledger's name for this experiment
@@ -66,384 +61,186 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, augm
     ------
     ValueError, for arguments that make no sense, or under a backend other than TensorFlow and JAX
     FloatingPointError, if a run diverges
+    OSError, if the ledger cannot be written
     ledger.MissingRecord, in "recorded" mode, if this name stands for other settings in the ledger
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
-    _check_sizes(data, epochs=epochs, mini_batch_size=mini_batch_size, runs=runs,
-                 early_stopping=1 if early_stopping is None else early_stopping)
-    rates = [learning_rate(epoch) if callable(learning_rate) else learning_rate for epoch in range(epochs)]
-    _check_numbers(rates, l2, seed)
-    rates = [float(rate) for rate in rates]
-
     mode = ledger.mode()
+    data = checks.check_dataset(data)
+    _check_network(network, data)
+    runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
+    task = _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment,
+                 early_stopping)
     if mode == "quick":
-        data = MNIST(*(Digits(part.images[:1000], part.labels[:1000]) for part in data))
-        epochs, rates, runs = 1, rates[:1], min(runs, 2)
-        mini_batch_size = min(mini_batch_size, len(data.train.labels))
-    if not network.built:
-        network.build((None, *data.train.images.shape[1:]))
-    _check_network(network, classes=1 + max(int(part.labels.max()) for part in data))
-    settings = {
-        "network": ledger.describe(network), "epochs": epochs, "mini_batch_size": mini_batch_size,
-        "learning_rate": rates if callable(learning_rate) else rates[0], "l2": float(l2),
-        "data": {part: ledger.digest(getattr(data, part)) for part in data._fields},
-    }
-    if early_stopping:
-        settings["early_stopping"] = early_stopping
-    if augment:
-        settings["augment"] = [ledger.describe_function(function) for function in augment]
+        task, runs = _shortened(task), min(runs, 2)
+    described = _described(task, constant=not callable(learning_rate))
+    if name is not None:
+        ledger.check_name(name)
+    entry = ledger.Entry(name, described, task.data.test) if name and mode != "quick" else None
 
-    entry = None if mode == "quick" else name  # in the ledger
     if mode == "recorded" and entry:
-        ledger.find(entry, settings)  # or the error that names the settings that differ
-    known, probabilities = ledger.runs_of(entry, settings) if entry else ({}, {})
-    weights_path = ledger.path_of(entry, settings, ".weights.h5") if entry and keep_weights else None
+        entry.record()  # or the error that names the settings that differ
+    known, answers = entry.runs() if entry else ({}, {})
     seeds = range(seed, seed + runs)
-    missing = [s for s in seeds if s not in known]
-    if weights_path and not weights_path.exists() and seed not in missing:
-        missing.insert(0, seed)
+    for_weights = entry and keep_weights
+    missing = [s for s in seeds if s not in known or (for_weights and s == seed and not entry.has_weights(s))]
     some_known = any(s in known for s in seeds)
-    if mode == "recorded" or (mode is None and some_known and not ledger.has_accelerator()):
+    if mode == "recorded" or (mode is None and some_known and not machine.has_accelerator()):
         missing = []
-    if weights_path and seed in known and seed not in missing:
-        ledger.load_weights(weights_path, network)
+    if for_weights and seed in known and seed not in missing:
+        entry.load_weights(network, seed, answers[seed])
 
-    for run, answers, weights in _train_runs(network, data, rates, mini_batch_size, l2, augment,
-                                             early_stopping, missing, entry and (entry, settings),
-                                             announce=mode is None):
-        known[run["seed"]], probabilities[run["seed"]] = run, answers
+    for finished in _trained(task, missing, entry, known, announce=mode is None):
+        run, probabilities = finished.run, ledger.rounded(finished.probabilities)
+        known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
-            _assign(network, weights)
-            if weights_path:
-                ledger.replace(weights_path, network.save_weights)
+            _assign(network, finished.variables)
         if entry:
-            ledger.add(entry, settings, run, answers)
+            entry.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
     done = [s for s in seeds if s in known]
     if known and not done:
         raise ledger.MissingRecord(
             f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
             "these, or set NETS_MODE=full to train yours.")
-    return Result(name, settings, [known[s] for s in done], [probabilities[s] for s in done], runs)
+    return Result(name, described, [known[s] for s in done], [answers[s] for s in done], runs)
 
 
 def evaluate(network, images, labels):
     """The share of images that the network gets right: a float from 0 to 1.
 
     images (n, height, width, channels), as the network takes them; labels (n,), whole numbers.
+
+    Raises
+    ------
+    ValueError, for a network that has no weights yet, or images or labels that do not fit it
     """
-    probabilities = network.predict(images, batch_size=CLASSIFY, verbose=0)
+    if not isinstance(network, keras.Model) or not network.built:
+        raise ValueError("evaluate needs a Keras model that has weights: train or load it first.")
+    images, labels = checks.array(images, "images"), checks.array(labels, "labels")
+    checks.check_images(images, "images")
+    checks.check_fit(images, network, "images")
+    checks.check_labels(labels, "labels", images, classes=network.output_shape[-1])
+    probabilities = network.predict(images, batch_size=500, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
-def _check_sizes(data, mini_batch_size, **others):
-    """Raise ValueError for data and whole numbers that `train` cannot work with."""
+# ---- what is asked ----
+
+
+def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment, early_stopping):
+    """The `runs.Task` of these arguments, or ValueError for what cannot be worked with."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
                          f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
-    for argument, value in {"mini_batch_size": mini_batch_size, **others}.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{argument} must be a whole number of at least 1, not {value!r}.")
-    if not isinstance(data, MNIST):
-        raise ValueError("data must be what nets.load_mnist() returns, or nets.MNIST(...) of your own, "
-                         f"not a {type(data).__name__}.")
-    for part, (images, labels) in data._asdict().items():
-        if len(images) != len(labels):
-            raise ValueError(f"data.{part} has {len(images)} images and {len(labels)} labels.")
+    epochs, mini_batch_size = _whole("epochs", epochs, 1), _whole("mini_batch_size", mini_batch_size, 1)
     if mini_batch_size > len(data.train.labels):
         raise ValueError(f"mini_batch_size is {mini_batch_size}, but there are only "
                          f"{len(data.train.labels)} training images.")
-
-
-def _check_numbers(rates, l2, seed):
-    for rate in rates:
-        if not isinstance(rate, numbers.Real) or not 0 < rate < float("inf"):
-            raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}.")
+    if early_stopping is not None:
+        early_stopping = _whole("early_stopping", early_stopping, 1)
     if not isinstance(l2, numbers.Real) or not 0 <= l2 < float("inf"):
         raise ValueError(f"l2 must be a number of at least 0, not {l2!r}.")
-    if type(seed) is not int or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")
+    if optimizer is not None:
+        _check_optimizer(optimizer, learning_rate)
+        rates = [0.0] * epochs
+    else:
+        rates = [learning_rate(e) if callable(learning_rate) else learning_rate for e in range(epochs)]
+        for rate in rates:
+            if not isinstance(rate, numbers.Real) or not 0 < rate < float("inf"):
+                raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}; or "
+                                 "name an optimizer in its place.")
+    return runs.Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
+                     tuple(augment), early_stopping, optimizer)
 
 
-def _check_network(network, classes):
+def _whole(argument, value, least):
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{argument} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
+
+
+def _check_optimizer(optimizer, learning_rate):
+    if learning_rate is not None:
+        raise ValueError("Give learning_rate or optimizer, not both: an optimizer brings a rate of its own.")
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(f"optimizer must be one of Keras', as keras.optimizers.Adam(), not {optimizer!r}.")
+    honoured = not (optimizer.use_ema or optimizer.loss_scale_factor
+                    or isinstance(optimizer, keras.optimizers.LossScaleOptimizer))
+    if not honoured:
+        raise ValueError("nets.train cannot average weights (use_ema) or scale the loss for an optimizer: "
+                         "leave these options out.")
+
+
+def _check_network(network, data):
+    """Build the network, and raise ValueError unless it is a chain or graph from images to probabilities."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(f"network must be a Keras model, not {type(network).__name__}.")
+    images, classes = data.train.images, 1 + max(int(part.labels.max()) for part in data)
+    if isinstance(network, keras.Sequential) and not network.built:
+        if not network.layers:
+            raise ValueError("The network has no layers.")
+        network.compute_output_shape((None, *images.shape[1:]))  # or an error that leaves nothing half built
+        network.build((None, *images.shape[1:]))
+    if not hasattr(network, "outputs"):
+        raise ValueError("nets.train needs a keras.Sequential or functional model, whose layers it can read, "
+                         f"not a class of its own ({type(network).__name__}).")
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise ValueError(f"The network must have one input and one output, not {len(network.inputs)} and "
+                         f"{len(network.outputs)}.")
     softmax = getattr(network.layers[-1], "activation", None) is keras.activations.softmax
     shape = network.output_shape
     if not softmax or len(shape) != 2 or shape[1] < classes:
         raise ValueError(f"The network must end in probabilities of {classes} classes, in a layer with the "
                          f"softmax activation such as nets.Softmax({classes}); its outputs have the shape "
                          f"{shape}.")
+    for name, part in data._asdict().items():
+        checks.check_fit(part.images, network, f"data.{name}.images")
+    for layer in network.layers:
+        if layer.dtype_policy.quantization_mode:
+            raise ValueError(f"{layer.name} is quantised ({layer.dtype_policy.name}), and cannot learn so.")
+    types = {variable.dtype: keras.ops.convert_to_numpy(variable).dtype.name for variable in network.weights}
+    if types.get("float64", "float64") != "float64":
+        raise ValueError("The network asks for float64, which JAX gives only after "
+                         'jax.config.update("jax_enable_x64", True).')
 
 
-# ---- the compiled part ----
+def _shortened(task):
+    """The task as a quick trial of its code."""
+    data = Dataset(*(Examples(part.images[:1000], part.labels[:1000]) for part in task.data))
+    return task._replace(data=data, rates=task.rates[:1],
+                         mini_batch_size=min(task.mini_batch_size, len(data.train.labels)))
 
 
-def value_and_gradient(function, weights):
-    """((loss, extras), gradients) of `function`, which returns (loss, extras), at `weights`."""
-    if keras.backend.backend() == "jax":
-        import jax
-        return jax.value_and_grad(function, has_aux=True)(weights)
-    import tensorflow as tf
-    with tf.GradientTape() as tape:
-        tape.watch(weights)
-        loss, extras = function(weights)
-    return (loss, extras), tape.gradient(loss, weights)
+def _described(task, constant):
+    """Everything that decides the outcome, as plain data."""
+    rate = ({"optimizer": settings.describe_optimizer(task.optimizer)} if task.optimizer
+            else {"learning_rate": task.rates[0] if constant else task.rates})
+    described = {
+        "network": settings.describe(task.network), "epochs": len(task.rates),
+        "mini_batch_size": task.mini_batch_size, **rate, "l2": task.l2,
+        "data": {part: settings.digest(getattr(task.data, part)) for part in task.data._fields},
+    }
+    if task.early_stopping:
+        described["early_stopping"] = task.early_stopping
+    if task.augment:
+        described["augment"] = [settings.describe_function(function) for function in task.augment]
+    return described
 
 
-def compiled(function):
-    if keras.backend.backend() == "jax":
-        import jax
-        return jax.jit(function)
-    import tensorflow as tf
-    return tf.function(function, jit_compile=True)
+# ---- who trains the rest ----
 
 
-@contextlib.contextmanager
-def _logarithm_of(softmax_layer):
-    """Meanwhile, this layer gives the logarithms of its probabilities, exact also where these underflow."""
-    softmax_layer.activation = keras.activations.log_softmax
-    try:
-        yield
-    finally:
-        softmax_layer.activation = keras.activations.softmax
-
-
-def compile_training(network, l2_per_batch, several):
-    """The two compiled functions of a training: an epoch, and classifying.
-
-    weights are the network's trainable and state its other variables, lists of tensors; with
-    `several`, each tensor has a leading axis of runs, and so have the results.
-
-    Returns
-    -------
-    epoch(weights, state, images, labels, order, steps, learning_rate)
-        takes the first `steps` rows of `order`, int32 (batches, [runs,] mini-batch size), as
-        mini-batches; returns the new weights and state, and the sum of the mini-batches' losses.
-    classify(weights, state, images)
-        takes images (chunks, n, height, width, channels); returns probabilities
-        ([runs,] chunks, n, classes).
-    """
-    decay = [l2_per_batch if variable.name == "kernel" else 0.0
-             for variable in network.trainable_variables]
-
-    def step(weights, state, images, labels, learning_rate):
-        def loss_of(weights):
-            with _logarithm_of(network.layers[-1]):
-                log_p, new_state, losses = network.stateless_call(
-                    weights, state, images, training=True, return_losses=True)
-            data_loss = -ops.mean(ops.sum(log_p * ops.one_hot(labels, log_p.shape[-1]), axis=-1))
-            return data_loss + sum(losses), (data_loss, new_state)
-
-        (_, (loss, state)), gradients = value_and_gradient(loss_of, weights)
-        weights = [w - learning_rate * (g + d * w if d else g)  # d is 0 for biases
-                   for w, g, d in zip(weights, gradients, decay, strict=True)]
-        return weights, list(state), loss
-
-    def answers(weights, state, images):
-        return network.stateless_call(weights, state, images, training=False)[0]
-
-    def epoch(weights, state, images, labels, order, steps, learning_rate):
-        def body(i, carry):
-            weights, state, total = carry
-            batch = ops.take(order, i, axis=0)
-            batch_images = ops.cast(ops.take(images, batch, axis=0), "float32")
-            arrays = (weights, state, batch_images, ops.take(labels, batch, axis=0))
-            if several:
-                weights, state, loss = ops.vectorized_map(
-                    lambda one: step(*one, learning_rate), arrays)
-            else:
-                weights, state, loss = step(*arrays, learning_rate)
-            return weights, state, total + loss
-
-        return ops.fori_loop(0, steps, body, (weights, state, ops.zeros(order.shape[1:-1])))
-
-    def classify(weights, state, images):
-        def chunk(images):
-            images = ops.cast(images, "float32")
-            if several:
-                return ops.vectorized_map(lambda one: answers(*one, images), (weights, state))
-            return answers(weights, state, images)
-
-        probabilities = ops.map(chunk, images)
-        return ops.swapaxes(probabilities, 0, 1) if several else probabilities
-
-    return compiled(epoch), compiled(classify)
-
-
-# ---- around it ----
-
-
-def starting_point(network, seed):
-    """Fresh (weights, state) of the network, two lists of arrays, drawn by its initialisers."""
-    keras.utils.set_random_seed(seed)
-    fresh = keras.models.clone_model(network)
-    if not fresh.built:
-        fresh.build(network.input_shape)
-    return tuple([ops.convert_to_numpy(variable) for variable in variables]
-                 for variables in (fresh.trainable_variables, fresh.non_trainable_variables))
-
-
-def mini_batches(images, mini_batch_size, seed, epoch):
-    """The order of an epoch: int32 array (batches, mini_batch_size) of image numbers.
-
-    Images left over by the last full mini-batch wait for another epoch.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(images).astype("int32")
-    batches = images // mini_batch_size
-    return order[:batches * mini_batch_size].reshape(batches, mini_batch_size)
-
-
-def augmented(images, augment, seed, epoch):
-    """The images as the functions of `augment` change them for this epoch of the run with this seed."""
-    for i, function in enumerate(augment):
-        (own_seed,) = np.random.SeedSequence([seed, epoch, i]).generate_state(1)
-        changed = ops.convert_to_tensor(function(images, int(own_seed)))
-        if changed.shape != images.shape or changed.dtype != images.dtype:
-            raise ValueError(f"An augmentation must keep the images' shape and type: it took {images.dtype} "
-                             f"{tuple(images.shape)} and gave {changed.dtype} {tuple(changed.shape)}.")
-        images = changed
-    return images
-
-
-def _train_runs(network, data, rates, mini_batch_size, l2, augment, early_stopping, seeds, record, announce):
-    """Train the runs with these seeds; yields (run, test probabilities, weights) as each is finished."""
+def _trained(task, seeds, entry, known, announce):
+    """The runs with these seeds as they are finished; nothing is done for none."""
     if not seeds:
-        return
-    ledger.commit()  # remembers which code this is, before anybody checks out another
-    several = len(seeds) > 1 and not early_stopping and ledger.has_accelerator()
-    groups = [list(seeds)] if several else [[seed] for seed in seeds]
-    workers = 1 if several else min(len(groups), ledger.cores())
-    images = len(data.train.labels)
-    batches = images // mini_batch_size
-    run_epoch, classify = compile_training(network, l2 / batches, several)
-    train_images, train_labels = (ops.convert_to_tensor(array) for array in data.train)
-    chunks = {part: ops.convert_to_tensor(_in_chunks(getattr(data, part).images))
-              for part in ("validation", "test")}
-    starts = {seed: starting_point(network, seed) for seed in seeds}
-    stop = threading.Event()
-
-    def prepare(group, number):
-        """Images, labels and order of an epoch."""
-        orders = [mini_batches(images, mini_batch_size, seed, number) for seed in group]
-        pictures, labels = train_images, train_labels
-        if augment:  # the images of each run follow those of the run before
-            pictures = ops.concatenate([augmented(train_images, augment, seed, number) for seed in group])
-            labels = ops.tile(train_labels, len(group))
-            orders = [order + i * images for i, order in enumerate(orders)]
-        return pictures, labels, ops.convert_to_tensor(np.stack(orders, axis=1) if several else orders[0])
-
-    def one_epoch(weights, state, prepared, number, steps=batches):
-        weights, state, loss = run_epoch(weights, state, *prepared, ops.convert_to_tensor(steps, "int32"),
-                                         ops.convert_to_tensor(rates[number], "float32"))
-        return weights, state, np.reshape(loss, -1) / steps
-
-    def predict(weights, state, part):
-        p = np.asarray(classify(weights, state, chunks[part]))
-        return p.reshape(len(p) if several else 1, -1, p.shape[-1])[:, :len(getattr(data, part).labels)]
-
-    def train_group(group):
-        path = record and checkpoint_path(*record, group)
-        weights, state, history = _begin([starts[seed] for seed in group], several, path)
-        while len(history["loss"]) < len(rates) and not _stalled(history, early_stopping):
-            if stop.is_set():
-                return [], None
-            number, began = len(history["loss"]), time.perf_counter()
-            weights, state, loss = one_epoch(weights, state, prepare(group, number), number)
-            if not np.isfinite(loss).all():
-                raise FloatingPointError(
-                    f"Run {group[int(np.argmin(np.isfinite(loss)))]} diverged in epoch {number + 1}: its "
-                    f"loss is not finite. The learning_rate, {rates[number]:g}, is too large for this "
-                    "network; try a third of it.")
-            history["loss"].append(loss)
-            for part in chunks:
-                right = predict(weights, state, part).argmax(axis=-1) == getattr(data, part).labels
-                history[f"{part}_accuracy"].append(right.mean(axis=1))
-            history["seconds"].append(time.perf_counter() - began)
-            if path:
-                _save_checkpoint(path, weights, state, history)
-            progress.update(group, number + 1, history)
-        answers = ledger.rounded(predict(weights, state, "test"))
-        finished = []
-        for i, seed in enumerate(group):
-            run = {"seed": seed}
-            for key in ("loss", "validation_accuracy", "test_accuracy"):
-                run[key] = [round(float(values[i]), 6) for values in history[key]]
-            run["seconds"] = round(float(sum(history["seconds"])), 1)
-            run["together"] = len(group) if several else workers
-            one = [np.asarray(value)[i] if several else np.asarray(value) for value in weights + state]
-            finished.append(({**run, **ledger.provenance()}, answers[i], one))
-        return finished, path
-
-    weights, state, _ = _begin([starts[seed] for seed in groups[0]], several)
-    one_epoch(weights, state, prepare(groups[0], 0), 0, steps=1)  # compiles
-    times = [time.perf_counter()]
-    prepared = prepare(groups[0], 0)
-    times.append(time.perf_counter())
-    one_epoch(weights, state, prepared, 0, steps=min(100, batches))
-    times.append(time.perf_counter())
-    preparing, stepping = np.diff(times)
-    progress = Progress(len(groups), workers, len(rates), preparing + stepping * max(1, batches / 100))
-    if announce:
-        print(f"Training {len(seeds)} run{'s' * (len(seeds) > 1)} of {len(rates)} epochs on "
-              f"{ledger.device()}: about {duration(progress.time_left())}.", flush=True)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(train_group, group) for group in groups]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                finished, path = future.result()
-                yield from finished
-                if path:  # its runs are in the ledger now
-                    path.unlink(missing_ok=True)
-        finally:  # after an error or Ctrl-C the other runs stop at the end of their epoch
-            stop.set()
-            for future in futures:
-                future.cancel()
-            progress.clear()
-
-
-def _stalled(history, early_stopping):
-    values = history["validation_accuracy"]
-    return bool(early_stopping) and len(values) - 1 - int(np.argmax(values or [0])) >= early_stopping
-
-
-def _in_chunks(images):
-    """Images as (chunks, CLASSIFY, ...), the last chunk filled up with zeros."""
-    full = -len(images) % CLASSIFY
-    return np.concatenate([images, np.zeros((full, *images.shape[1:]), images.dtype)]).reshape(
-        -1, CLASSIFY, *images.shape[1:])
+        return ()
+    if entry:
+        entry.prepare(known)
+    return runs.train(task, seeds, entry and entry.checkpoint, announce)
 
 
 def _assign(network, values):
     for variable, value in zip(network.trainable_variables + network.non_trainable_variables, values,
                                strict=True):
         variable.assign(value)
-
-
-# ---- checkpoints ----
-
-HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
-
-
-def checkpoint_path(name, settings, seeds):
-    """A file in NETS_CHECKPOINTS (on Colab, name a folder of your Drive) or beside the ledger."""
-    folder = pathlib.Path(os.environ.get("NETS_CHECKPOINTS") or ledger.directory().parent / "checkpoints")
-    run = "-".join([name, ledger.fingerprint(settings), keras.backend.backend(), *map(str, seeds)])
-    return folder / f"{run}.npz"
-
-
-def _save_checkpoint(path, weights, state, history):
-    variables = {f"variable{i}": np.asarray(value) for i, value in enumerate(weights + state)}
-    ledger.save_arrays(path, {**variables, **{key: np.array(history[key]) for key in HISTORY}})
-
-
-def _begin(starts, several, path=None):
-    """(weights, state, history) of a group of runs: from its checkpoint or else from the start."""
-    weights, state = ([np.stack(values) if several else values[0] for values in zip(*parts)]
-                      for parts in zip(*starts))
-    history = {key: [] for key in HISTORY}
-    if path and path.exists():
-        arrays = ledger.load_arrays(path)
-        variables = [arrays[f"variable{i}"] for i in range(len(weights) + len(state))]
-        weights, state = variables[:len(weights)], variables[len(weights):]
-        history = {key: list(arrays[key]) for key in HISTORY}
-    return ([ops.convert_to_tensor(value) for value in weights],
-            [ops.convert_to_tensor(value) for value in state], history)

@@ -36,7 +36,7 @@ def mnist():
 @pytest.fixture(scope="session")
 def few(mnist):
     """Few digits: 300 to train on, 100 to validate, 100 to test."""
-    return nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n])
+    return nets.Dataset(*(nets.Examples(part.images[:n], part.labels[:n])
                         for part, n in zip(mnist, (300, 100, 100))))
 
 

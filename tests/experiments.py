@@ -18,7 +18,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import nets  # noqa: E402
-from nets import ledger, training  # noqa: E402
+from nets import ledger, machine, runs  # noqa: E402
 
 
 def sequential(*layers):
@@ -27,7 +27,7 @@ def sequential(*layers):
 
 def first(train, rest):
     """The first images of each part of MNIST."""
-    return nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n])
+    return nets.Dataset(*(nets.Examples(part.images[:n], part.labels[:n])
                         for part, n in zip(nets.load_mnist(), (train, rest, rest))))
 
 
@@ -58,7 +58,7 @@ def numpy_start(network, seed):
 def two_epochs():
     """Losses of two epochs on 2,000 images, from `numpy_start`."""
     network = sequential(nets.ConvPool(4, activation="relu"), nets.FullyConnected(20), nets.Softmax(10))
-    with mock.patch.object(training, "starting_point", numpy_start):
+    with mock.patch.object(runs, "starting_point", numpy_start):
         result = nets.train(network, first(2000, 100), epochs=2, mini_batch_size=10,
                             learning_rate=0.1, l2=0.1)
     return result.runs[0]["loss"]
@@ -79,7 +79,7 @@ def together_or_alone():
     for make in (with_dropout, with_batch_normalization):
         numbers[make.__name__] = {}
         for way, accelerator in (("together", True), ("alone", False)):
-            with mock.patch.multiple(ledger, has_accelerator=lambda yes=accelerator: yes,
+            with mock.patch.multiple(machine, has_accelerator=lambda yes=accelerator: yes,
                                      device=lambda: "a test"):
                 runs = nets.train(make(), digits, epochs=3, mini_batch_size=10, learning_rate=0.3,
                                   runs=3).runs
@@ -95,7 +95,7 @@ def moving_statistics():
     for way, accelerator in (("together", True), ("alone", False)):
         normalization = layers.BatchNormalization(momentum=0.9)
         network = sequential(layers.Flatten(), normalization, nets.Softmax(10))
-        with mock.patch.multiple(ledger, has_accelerator=lambda yes=accelerator: yes,
+        with mock.patch.multiple(machine, has_accelerator=lambda yes=accelerator: yes,
                                  device=lambda: "a test"):
             nets.train(network, first(300, 100), epochs=2, mini_batch_size=10, learning_rate=0.1, runs=2)
         numbers[way] = [np.asarray(statistic).tolist() for statistic in
@@ -103,15 +103,61 @@ def moving_statistics():
     return numbers
 
 
+# ---- optimizers, constraints, precision ----
+
+OPTIMIZERS = {
+    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.01, 100),
+                                           weight_decay=0.05, clipnorm=1.0),
+}
+
+
+def optimized():
+    """Three runs with each optimizer from `numpy_start`, in one vectorised call and one by one."""
+    numbers = {}
+    for name, make in OPTIMIZERS.items():
+        numbers[name] = {}
+        for way, accelerator in (("together", True), ("alone", False)):
+            with (mock.patch.multiple(machine, has_accelerator=lambda yes=accelerator: yes,
+                                      device=lambda: "a test"),
+                  mock.patch.object(runs, "starting_point", numpy_start)):
+                network = sequential(nets.ConvPool(2, activation="relu"), nets.Softmax(10))
+                numbers[name][way] = nets.train(network, first(300, 100), epochs=2, mini_batch_size=10,
+                                                optimizer=make(), l2=0.1, runs=3).runs
+    return numbers
+
+
+POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+PRECISE = [*((policy, None) for policy in POLICIES), ("float32", "momentum"), ("bfloat16", "momentum")]
+
+
+def precise():
+    """Losses with each of Keras' policies, or the first words of the error; with an optimizer, too."""
+    numbers = {}
+    for policy, optimizer in PRECISE:
+        layers = [keras.layers.Rescaling(1 / 256, dtype=policy),
+                  nets.ConvPool(2, pool="l2", activation="tanh", dtype=policy),
+                  nets.FullyConnected(20, "tanh", 0.2, dtype=policy), nets.Softmax(10, dtype=policy)]
+        way = {"optimizer": OPTIMIZERS[optimizer]()} if optimizer else {"learning_rate": 0.5}
+        try:
+            result = nets.train(keras.Sequential(layers), first(500, 100), epochs=2, mini_batch_size=10,
+                                l2=0.01, **way)
+            numbers[f"{policy} {optimizer}"] = result.runs[0]["loss"]
+        except ValueError as error:
+            numbers[f"{policy} {optimizer}"] = str(error)
+    return numbers
+
+
 # ---- interruption ----
 
 
-def long_training():
-    return nets.train(with_dropout(), first(300, 100), name="long", epochs=4, mini_batch_size=10,
-                      learning_rate=0.3, runs=2)
+def long_training(optimizer=None):
+    way = {"optimizer": OPTIMIZERS[optimizer]()} if optimizer else {"learning_rate": 0.3}
+    return nets.train(with_dropout(), first(300, 100), name="long", epochs=4, mini_batch_size=10, runs=2,
+                      **way)
 
 
-def killed(folder):
+def killed(folder, *optimizer):
     """`long_training`, killed when the checkpoint of run 0's third epoch is written but not in place."""
     ledger.HOME, replace, saved = pathlib.Path(folder), os.replace, []
 
@@ -123,11 +169,11 @@ def killed(folder):
         replace(source, target)
 
     os.replace = deadly_replace
-    long_training()
+    long_training(*optimizer)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "killed":
-        killed(sys.argv[2])
+        killed(*sys.argv[2:])
     else:
         print(json.dumps({name: globals()[name]() for name in sys.argv[1:]}))

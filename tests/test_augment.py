@@ -13,7 +13,7 @@ from keras import ops
 from scipy import ndimage
 
 import nets
-from nets import augment, ledger, training
+from nets import augment, epoch, machine
 
 DISTORTIONS = {
     "elastic": functools.partial(nets.elastic, sigma=3.0, alpha=30.0),
@@ -201,12 +201,12 @@ def test_functions_are_applied_in_turn_with_fresh_seeds_for_each_run_and_epoch(f
 
 @pytest.mark.parametrize("accelerator", [False, True])
 def test_each_run_trains_on_its_own_images(few, monkeypatch, accelerator):
-    monkeypatch.setattr(ledger, "has_accelerator", lambda: accelerator)
-    monkeypatch.setattr(ledger, "device", lambda: "a test")
+    monkeypatch.setattr(machine, "has_accelerator", lambda: accelerator)
+    monkeypatch.setattr(machine, "device", lambda: "a test")
     augment = [DISTORTIONS["affine"], DISTORTIONS["elastic"]]
     result = train(few, augment, runs=2)
-    assert {run["together"] for run in result.runs} == {2 if accelerator else min(2, ledger.cores())}
-    monkeypatch.setattr(ledger, "has_accelerator", lambda: False)
+    assert {run["together"] for run in result.runs} == {2 if accelerator else min(2, machine.cores())}
+    monkeypatch.setattr(machine, "has_accelerator", lambda: False)
     for run, loss in enumerate(losses(result)):
         np.testing.assert_allclose(loss, losses(train(few, augment, seed=run))[0], atol=1e-5)
     assert abs(np.subtract(*losses(result))).min() > 1e-3
@@ -247,7 +247,7 @@ def test_an_augmentation_must_keep_shape_and_type(few):
 
 
 def test_a_distortion_is_compiled_once(few, monkeypatch):
-    traced, compiled = [], training.compiled
+    traced, compiled = [], epoch.compiled
 
     def counting(function):
         return compiled(lambda *arguments: (traced.append(function.__name__), function(*arguments))[1])

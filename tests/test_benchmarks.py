@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nets
-from nets import training
+from nets import epoch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -68,19 +68,19 @@ def test_ways_to_train(spec):
 
 
 def test_nets_train_rows_make_the_steps_asked_for(monkeypatch):
-    seen, compile_training = [], training.compile_training
+    seen, compile_training = [], epoch.compile_training
 
     def noting(*arguments):
-        epoch, classify = compile_training(*arguments)
+        run, classify = compile_training(*arguments)
 
         def noted(weights, state, images, labels, order, steps, rate):
-            after = epoch(weights, state, images, labels, order, steps, rate)
+            after = run(weights, state, images, labels, order, steps, rate)
             changed = np.any(np.asarray(after[0][0]) != np.asarray(weights[0]))
             seen.append((int(steps), np.asarray(order)[0].tolist(), changed))
             return after
         return noted, classify
 
-    monkeypatch.setattr(training, "compile_training", noting)
+    monkeypatch.setattr(epoch, "compile_training", noting)
     run, *_ = measure.step(how="nets.train", network="shallow", images=120, runs=2)
     run(7)
     (steps, batch, changed), (other_steps, other_batch, other_changed) = seen

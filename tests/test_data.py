@@ -181,7 +181,7 @@ def test_package_alone_keeps_its_data_in_the_current_folder(tmp_path):
 def noise():
     """Images with ink up to the edge (MNIST's edges are all paper), all different."""
     rng = np.random.default_rng(0)
-    return nets.Digits(rng.integers(1, 256, (20, 28, 28, 1), "uint8"), rng.integers(0, 10, 20, "int32"))
+    return nets.Examples(rng.integers(1, 256, (20, 28, 28, 1), "uint8"), rng.integers(0, 10, 20, "int32"))
 
 
 def moved(image, down, right):

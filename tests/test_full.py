@@ -22,7 +22,7 @@ import nets
 if "google.colab" in __import__("sys").modules:
     %pip install nothing
 mnist = nets.load_mnist()
-few = nets.MNIST(*(nets.Digits(part.images[:300], part.labels[:300]) for part in mnist))
+few = nets.Dataset(*(nets.Examples(part.images[:300], part.labels[:300]) for part in mnist))
 def train(name, **options):
     network = keras.Sequential([keras.layers.Rescaling(1 / 256), nets.Softmax(10)])
     options = {"epochs": 2, "mini_batch_size": 10, "learning_rate": 0.1, **options}

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import nets
-from nets import training
+from nets import epoch
 from nets.layers import ConvPool, FullyConnected, Softmax, largest
 
 # ---- sizes ----
@@ -105,7 +105,7 @@ def test_gradient_of_the_largest_is_that_of_the_library(rng, shape, equals):
     upstream = rng.normal(size=(2, 3, 4, 5)).astype("float32")
 
     def value_and_gradient(maximum):
-        (value, _), (gradient,) = training.value_and_gradient(
+        (value, _), (gradient,) = epoch.value_and_gradient(
             lambda tensors: (ops.sum(maximum(tensors[0]) * upstream), ()), [cells])
         return value, gradient
 
@@ -129,7 +129,7 @@ def test_conv_pool_gradient_equals_numerical_one(rng, pool):
         output, _ = layer.stateless_call(weights, [], images)
         return ops.sum(output * direction.astype("float32")), ()
 
-    _, gradients = training.value_and_gradient(loss, [ops.convert_to_tensor(a) for a in arrays])
+    _, gradients = epoch.value_and_gradient(loss, [ops.convert_to_tensor(a) for a in arrays])
 
     def value(arrays):
         return (conv_pool(*arrays, 1, pool, 2, np.tanh) * direction).sum()
@@ -171,7 +171,7 @@ def test_l2_pool_has_a_finite_slope_on_paper():
     def loss(weights):
         return ops.sum(layer.stateless_call(weights, [], np.zeros((1, 6, 6, 1), "float32"))[0]), ()
 
-    _, gradients = training.value_and_gradient(loss, [ops.convert_to_tensor(w) for w in layer.get_weights()])
+    _, gradients = epoch.value_and_gradient(loss, [ops.convert_to_tensor(w) for w in layer.get_weights()])
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
@@ -403,3 +403,39 @@ def test_conv_pool_wants_images_of_known_size():
 def test_fully_connected_wants_inputs_of_known_size():
     with pytest.raises(ValueError, match="FullyConnected: the input must have a known shape"):
         FullyConnected(3)(keras.Input((None, 4)))
+
+
+# ---- a layer takes what it was built for ----
+
+
+@pytest.mark.parametrize("layer", [FullyConnected(3), Softmax(3), FullyConnected(3, dropout=0.5)])
+@pytest.mark.parametrize("shape", [(4, 14, 14, 1), (1, 56, 14, 1), (1, 784), (2, 14, 28, 1),
+                                   (1, 28, 28, 1, 1)])
+def test_a_dense_layer_refuses_another_shape_of_as_many_numbers(layer, shape):
+    layer(np.zeros((1, 28, 28, 1), "float32"))
+    with pytest.raises(ValueError, match="incompatible with the layer: expected"):
+        layer(np.zeros(shape, "float32"))
+    assert layer(np.zeros((5, 28, 28, 1), "float32")).shape == (5, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28, 2), (2, 28, 28, 3), (28, 28, 4), (4, 28, 28, 1), (1, 784)])
+def test_a_convolution_refuses_other_channels(shape):
+    layer = ConvPool(3)
+    layer(np.zeros((1, 28, 28, 4), "float32"))
+    with pytest.raises(ValueError, match="incompatible with the layer: expected"):
+        layer(np.zeros(shape, "float32"))
+    assert layer(np.zeros((1, 20, 24, 4), "float32")).shape == (1, 8, 10, 3)  # of another size it may be
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_l2_pooling_has_a_finite_slope_at_zero_in_any_precision(dtype):
+    layer = ConvPool(2, pool="l2", activation="linear", dtype=dtype)
+    images = ops.zeros((1, 6, 6, 1), dtype)
+    layer(images)
+
+    def loss(weights):
+        return ops.sum(layer.stateless_call(weights, [], images)[0]), None
+
+    weights = [ops.convert_to_tensor(variable.value) for variable in layer.trainable_variables]
+    _, gradients = epoch.value_and_gradient(loss, weights)
+    assert all(np.isfinite(ops.convert_to_numpy(ops.cast(g, "float32"))).all() for g in gradients)

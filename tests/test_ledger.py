@@ -1,9 +1,12 @@
 """The ledger: what was measured is kept whole, found again, and never mixed up."""
 
+import errno
 import json
 import multiprocessing
 import os
+import platform
 import re
+import subprocess
 
 import keras
 import numpy as np
@@ -11,21 +14,22 @@ import pytest
 from experiments import sequential
 
 import nets
-from nets import data, ledger, training
+from nets import data, files, ledger, machine, runs
 from nets.ledger import MissingRecord
 from nets.result import Result
+from nets.settings import describe, digest, fingerprint
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """The seeds of the runs that are trained."""
-    seeds, starting_point = [], training.starting_point
+    seeds, starting_point = [], runs.starting_point
 
     def spy(network, seed):
         seeds.append(seed)
         return starting_point(network, seed)
 
-    monkeypatch.setattr(training, "starting_point", spy)
+    monkeypatch.setattr(runs, "starting_point", spy)
     return seeds
 
 
@@ -49,13 +53,14 @@ def mode(monkeypatch):
 
 
 def accelerator(monkeypatch, present):
-    monkeypatch.setattr(ledger, "has_accelerator", lambda: present)
-    monkeypatch.setattr(ledger, "device", lambda: "a test")
+    monkeypatch.setattr(machine, "has_accelerator", lambda: present)
+    monkeypatch.setattr(machine, "device", lambda: "a test")
 
 
-def files(home):
+def content(home):
     """Name and content of each file under the ledger's home."""
-    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*")
+            if path.is_file() and path.name != ".lock"}
 
 
 # ---- modes ----
@@ -64,7 +69,7 @@ def files(home):
 def test_full_trains_once_and_records(home, train, trained):
     first = train(runs=2)
     assert sorted(trained) == [0, 1]
-    assert sorted(files(home)) == ["runs/tiny.json", "runs/tiny.predictions.npz"]
+    assert sorted(content(home)) == ["runs/tiny.json", "runs/tiny.predictions.npz"]
     again = train(runs=2)
     assert sorted(trained) == [0, 1]  # no more than before
     assert again.runs == first.runs and again.settings == first.settings
@@ -95,7 +100,7 @@ def test_rounded_probabilities_keep_the_largest():
 def test_a_record_of_answers_only_has_no_probabilities(home, train, mode):
     result = train(runs=2)
     path = home / "runs/tiny.predictions.npz"
-    arrays = ledger.load_arrays(path)
+    arrays = files.load_arrays(path)
     np.savez(path, **{**arrays, "1": result.predictions[1].astype("uint8")})
     mode("recorded")
     again = train(runs=2)
@@ -106,16 +111,16 @@ def test_a_record_of_answers_only_has_no_probabilities(home, train, mode):
 def test_without_a_name_nothing_is_recorded(home, train, trained):
     train(name=None)
     train(name=None)
-    assert trained == [0, 0] and not files(home)
+    assert trained == [0, 0] and not content(home)
 
 
 def test_recorded_answers_without_training(home, train, trained, mode):
     first = train(runs=2)
-    before = files(home)
+    before = content(home)
     mode("recorded")
     again = train(runs=2)
     assert again.runs == first.runs and (again.predictions == first.predictions).all()
-    assert len(trained) == 2 and files(home) == before
+    assert len(trained) == 2 and content(home) == before
 
 
 def test_recorded_with_fewer_runs_than_wanted_says_so(train, mode):
@@ -129,7 +134,7 @@ def test_recorded_with_fewer_runs_than_wanted_says_so(train, mode):
 def test_recorded_without_a_record_is_empty_and_says_what_to_do(home, train, trained, mode):
     mode("recorded")
     result = train(runs=3)
-    assert result.runs == [] and not trained and not files(home)
+    assert result.runs == [] and not trained and not content(home)
     assert "tiny: not run yet" in str(result) and "NETS_MODE=full" in str(result) and "3 runs" in str(result)
 
 
@@ -158,7 +163,7 @@ def test_quick_is_short_and_never_writes(home, mnist, train, trained, mode):
     assert [len(run["loss"]) for run in result.runs] == [1, 1]
     assert result.predictions.shape == (2, 1000) and result.name == "tiny"
     assert result.settings["data"]["train"][0] == result.settings["data"]["validation"][0] == 1000
-    assert not files(home)
+    assert not content(home)
 
 
 def test_quick_trains_one_run_where_one_is_wanted(train, trained, mode):
@@ -169,10 +174,10 @@ def test_quick_trains_one_run_where_one_is_wanted(train, trained, mode):
 
 def test_quick_neither_reads_nor_changes_the_ledger(home, train, trained, mode):
     train()
-    before = files(home)
+    before = content(home)
     mode("quick")
     train()
-    assert trained == [0, 0] and files(home) == before
+    assert trained == [0, 0] and content(home) == before
 
 
 def test_quick_with_large_mini_batches(mnist, train, mode):
@@ -192,7 +197,7 @@ def test_unset_trains_where_there_is_no_record(home, train, trained, mode, capsy
     accelerator(monkeypatch, False)
     mode(value)
     train(runs=2)
-    assert sorted(trained) == [0, 1] and "runs/tiny.json" in files(home)
+    assert sorted(trained) == [0, 1] and "runs/tiny.json" in content(home)
     assert "Training 2 runs of 2 epochs on a test: about " in capsys.readouterr().out
 
 
@@ -227,7 +232,7 @@ def test_unset_trains_other_settings_or_seeds(train, trained, mode, monkeypatch,
 def test_missing_runs_are_added_and_the_rest_is_kept(home, train, trained):
     train(runs=1, seed=1)
     path = home / "runs/tiny.json"
-    before, predictions = path.read_text(), ledger.load_arrays(home / "runs/tiny.predictions.npz")
+    before, predictions = path.read_text(), files.load_arrays(home / "runs/tiny.predictions.npz")
     result = train(runs=3)
     assert sorted(trained) == [0, 1, 2] and [run["seed"] for run in result.runs] == [0, 1, 2]
 
@@ -235,17 +240,17 @@ def test_missing_runs_are_added_and_the_rest_is_kept(home, train, trained):
                                               path.read_text(), re.DOTALL).groups()
     assert [json.loads(line)["seed"] for line in (zero, one, two)] == [0, 1, 2]  # a line a run
     assert head + one + tail == before
-    after = ledger.load_arrays(home / "runs/tiny.predictions.npz")
+    after = files.load_arrays(home / "runs/tiny.predictions.npz")
     assert sorted(after) == ["0", "1", "2"] and (after["1"] == predictions["1"]).all()
 
 
 def test_a_record_of_other_settings_is_not_overwritten(home, train, trained):
     first = train()
-    before = files(home)
+    before = content(home)
     other = train(epochs=1)
-    after = files(home)
+    after = content(home)
     assert before.items() <= after.items()
-    new = f"runs/tiny~{ledger.fingerprint(other.settings)[:8]}"
+    new = f"runs/tiny~{fingerprint(other.settings)[:8]}"
     assert sorted(after.keys() - before.keys()) == [f"{new}.json", f"{new}.predictions.npz"]
     assert train().runs == first.runs and train(epochs=1).runs == other.runs
     assert trained == [0, 0]
@@ -254,7 +259,7 @@ def test_a_record_of_other_settings_is_not_overwritten(home, train, trained):
 def test_weights_are_stored_and_found(home, train, trained, mode):
     network, again = sequential(nets.Softmax(10)), sequential(nets.Softmax(10))
     train(network, keep_weights=True, runs=2)
-    assert "runs/tiny.weights.h5" in files(home)
+    assert "runs/tiny.weights.h5" in content(home)
     mode("recorded")
     train(again, keep_weights=True)
     for ours, theirs in zip(again.get_weights(), network.get_weights(), strict=True):
@@ -269,7 +274,7 @@ def test_missing_weights_are_an_error_in_recorded_mode_and_trained_in_full(home,
         train(keep_weights=True)
     mode("full")
     train(keep_weights=True)
-    assert trained == [0, 0] and "runs/tiny.weights.h5" in files(home)
+    assert trained == [0, 0] and "runs/tiny.weights.h5" in content(home)
 
 
 def test_recorded_with_none_of_the_wanted_runs(train, mode):
@@ -297,27 +302,29 @@ def test_missing_predictions_say_what_to_do(home, train):
         train()
 
 
-@pytest.mark.skipif(ledger.fcntl is None, reason="this system has no such lock")
-def test_two_processes_lose_no_run(home, train):
-    settings = train(runs=1).settings
-    run, probabilities = {"loss": []}, np.zeros((3, 10), np.float16)
+@pytest.mark.skipif(files.fcntl is None, reason="this system has no such lock")
+def test_two_processes_lose_no_run(home, train, few):
+    entry = ledger.Entry("tiny", train(runs=1).settings, few.test)
+    answers = np.zeros((100, 10), np.float16)
+    accuracy = [float(np.mean(few.test.labels == 0))]
+    run = {"loss": [1.0], "validation_accuracy": accuracy, "test_accuracy": accuracy, "seconds": 1.0}
     context = multiprocessing.get_context("fork")
     adders = [context.Process(target=lambda start=start: [
-        ledger.add("tiny", settings, {"seed": seed, **run}, probabilities) for seed in range(start, 40, 2)])
+        entry.add({"seed": seed, **run}, answers) for seed in range(start, 40, 2)])
         for start in (2, 3)]
     for adder in adders:
         adder.start()
     for adder in adders:
         adder.join(60)
     assert [adder.exitcode for adder in adders] == [0, 0]
-    runs, arrays = ledger.runs_of("tiny", settings)
-    assert sorted(runs) == sorted(arrays) == [0, *range(2, 40)]
+    known, arrays = entry.runs()
+    assert sorted(known) == sorted(arrays) == [0, *range(2, 40)]
 
 
 @pytest.mark.parametrize("failing", ["tiny.json", "tiny.predictions.npz"])
-def test_a_failure_while_moving_leaves_the_old_record_whole(home, train, monkeypatch, failing):
+def test_a_failure_while_moving_leaves_the_old_record_whole(home, train, few, monkeypatch, failing):
     first = train()
-    before, replace = files(home), os.replace
+    before, replace = content(home), os.replace
 
     def failing_replace(source, target):
         if target.name == failing:
@@ -328,8 +335,8 @@ def test_a_failure_while_moving_leaves_the_old_record_whole(home, train, monkeyp
     with pytest.raises(OSError, match="No space left"):
         train(runs=2)
     monkeypatch.setattr(os, "replace", replace)
-    assert files(home)["runs/tiny.json"] == before["runs/tiny.json"]
-    known, probabilities = ledger.runs_of("tiny", first.settings)
+    assert content(home)["runs/tiny.json"] == before["runs/tiny.json"]
+    known, probabilities = ledger.Entry("tiny", first.settings, few.test).runs()
     assert [known[0]] == first.runs and (probabilities[0] == first.probabilities[0]).all() and 1 not in known
     assert [run["seed"] for run in train(runs=2).runs] == [0, 1]  # and the next call repairs it
 
@@ -343,15 +350,15 @@ def test_a_failure_while_writing_leaves_the_old_file_whole(tmp_path):
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        ledger.replace(path, fail)
-    assert files(tmp_path) == {"file.txt": b"old"}
+        files.replace(path, fail)
+    assert content(tmp_path) == {"file.txt": b"old"}
 
 
 def test_replace_makes_its_folder_and_leaves_only_the_file(tmp_path):
     path = tmp_path / "deep" / "file.txt"
-    ledger.replace(path, lambda aside: aside.write_text("new"))
-    ledger.replace(path, lambda aside: aside.write_text("newer"))
-    assert files(tmp_path) == {"deep/file.txt": b"newer"} and os.listdir(path.parent) == ["file.txt"]
+    files.replace(path, lambda aside: aside.write_text("new"))
+    files.replace(path, lambda aside: aside.write_text("newer"))
+    assert content(tmp_path) == {"deep/file.txt": b"newer"} and os.listdir(path.parent) == ["file.txt"]
 
 
 # ---- settings ----
@@ -398,24 +405,24 @@ NETWORKS = [lambda: dense(), lambda: dense(21), lambda: dense(20, "tanh"), lambd
 
 
 def test_different_networks_have_different_fingerprints(settings):
-    assert len({ledger.fingerprint(settings(make())) for make in NETWORKS}) == len(NETWORKS)
+    assert len({fingerprint(settings(make())) for make in NETWORKS}) == len(NETWORKS)
 
 
 @pytest.mark.parametrize("one, other", [
     (dense, frozen), (lambda: wired(True), lambda: wired(False))], ids=["frozen", "wired"])
 def test_networks_that_train_differently_have_different_fingerprints(settings, one, other):
-    assert ledger.fingerprint(settings(one())) != ledger.fingerprint(settings(other()))
+    assert fingerprint(settings(one())) != fingerprint(settings(other()))
 
 
 def test_each_setting_changes_the_fingerprint(settings, few):
     swapped = few._replace(validation=few.test, test=few.validation)
     relabelled = few._replace(train=few.train._replace(labels=few.train.labels[::-1]))
     redrawn = few._replace(test=few.test._replace(images=few.test.images[:, ::-1]))
-    fewer = few._replace(train=nets.Digits(few.train.images[:-1], few.train.labels[:-1]))
+    fewer = few._replace(train=nets.Examples(few.train.images[:-1], few.train.labels[:-1]))
     changes = [{}, {"epochs": 3}, {"mini_batch_size": 25}, {"learning_rate": 0.2}, {"l2": 0.1},
                {"early_stopping": 3}, {"early_stopping": 4}, {"learning_rate": lambda epoch: 0.1 + epoch},
                *({"data": changed} for changed in (swapped, relabelled, redrawn, fewer))]
-    assert len({ledger.fingerprint(settings(**change)) for change in changes}) == len(changes)
+    assert len({fingerprint(settings(**change)) for change in changes}) == len(changes)
 
 
 def test_equal_calls_have_equal_fingerprints(settings):
@@ -428,8 +435,8 @@ def test_equal_calls_have_equal_fingerprints(settings):
 
 
 def test_describe_does_not_depend_on_names():
-    assert ledger.describe(wired(True)) == ledger.describe(wired(True))
-    assert ledger.describe(dense()) == ledger.describe(sequential(
+    assert describe(wired(True)) == describe(wired(True))
+    assert describe(dense()) == describe(sequential(
         nets.FullyConnected(20, name="hidden"), nets.Softmax(10, name="output")))
 
 
@@ -437,7 +444,7 @@ def test_describe_does_not_depend_on_names():
 def test_description_survives_json(make):
     network = make()
     network.build((None, 28, 28, 1))
-    description = ledger.describe(network)
+    description = describe(network)
     assert json.loads(json.dumps(description)) == description
 
 
@@ -453,14 +460,14 @@ def record(request):
 
 def test_record_has_its_fingerprint_and_name(record):
     path, content = record
-    assert content["fingerprint"] == ledger.fingerprint(content["settings"])
+    assert content["fingerprint"] == fingerprint(content["settings"])
     assert path.stem in (content["name"], f"{content['name']}~{content['fingerprint'][:8]}")
 
 
 def test_record_is_found_by_its_settings(record, monkeypatch):
     _, content = record
     monkeypatch.setattr(ledger, "HOME", data.HOME)
-    assert ledger.find(content["name"], content["settings"]) == content
+    assert ledger.Entry(content["name"], content["settings"], None).record() == content
 
 
 def test_record_is_complete(record):
@@ -480,14 +487,194 @@ def test_record_is_complete(record):
 
 def test_record_predictions_give_its_last_accuracy(record, mnist):
     path, content = record
-    arrays = ledger.load_arrays(path.with_suffix(".predictions.npz"))
+    arrays = files.load_arrays(path.with_suffix(".predictions.npz"))
     images, checksum = content["settings"]["data"]["test"]
     result = Result("", {}, content["runs"], [arrays[str(run["seed"])] for run in content["runs"]], 1)
     assert result.predictions.shape == (len(result.runs), images)
     if result.probabilities is not None:
         sums = result.probabilities.sum(axis=-1, dtype=float)  # of ten figures, each rounded to three digits
         np.testing.assert_allclose(sums, 1, atol=10 * 0.0005 + 0.0005)  # the last for float16
-    if [images, checksum] != ledger.digest(mnist.test):
+    if [images, checksum] != digest(mnist.test):
         pytest.skip("this experiment has a test set of its own")
     for run, answers in zip(result.runs, result.predictions):
         assert (answers == mnist.test.labels).mean() == pytest.approx(run["test_accuracy"][-1], abs=1e-6)
+
+
+# ---- files of somebody else, or of nobody ----
+
+
+def weights_of(home):
+    return home / "runs/tiny.weights.h5"
+
+
+def test_two_settings_of_one_name_trained_at_once_keep_their_own_weights(home, train, few, mode):
+    """Both looked at the empty ledger before either wrote."""
+    networks = [sequential(nets.Softmax(10)) for _ in range(2)]
+    results = [train(network, name=None, epochs=epochs) for network, epochs in zip(networks, (1, 2))]
+    entries = [ledger.Entry("tiny", result.settings, few.test) for result in results]
+    for entry in entries:
+        entry.prepare({})
+    for entry, result, network in zip(entries, results, networks):
+        entry.add(result.runs[0], result.probabilities[0], network)
+    mode("recorded")
+    for network, epochs in zip(networks, (1, 2)):
+        again = sequential(nets.Softmax(10))
+        train(again, epochs=epochs, keep_weights=True)
+        np.testing.assert_array_equal(again.get_weights()[0], network.get_weights()[0])
+    assert abs(networks[0].get_weights()[0] - networks[1].get_weights()[0]).max() > 0
+
+
+def test_weights_of_a_removed_record_are_not_loaded(home, train, trained, mode):
+    train(keep_weights=True)
+    (home / "runs/tiny.json").unlink()
+    train(learning_rate=0.3)
+    mode("recorded")
+    with pytest.raises(MissingRecord, match=r"tiny\.weights\.h5 is missing"):
+        train(learning_rate=0.3, keep_weights=True)
+
+
+def test_weights_of_another_seed_are_not_loaded(home, train, trained, mode):
+    train(keep_weights=True, runs=2)
+    train(keep_weights=True, seed=1)
+    assert sorted(trained) == [0, 1, 1]
+    mode("recorded")
+    with pytest.raises(MissingRecord, match="missing, or of another run"):
+        train(keep_weights=True)
+
+
+def test_swapped_weights_are_noticed(home, train, mode):
+    train(name="other", keep_weights=True, epochs=9, learning_rate=0.5)
+    train(keep_weights=True)
+    weights_of(home).write_bytes((home / "runs/other.weights.h5").read_bytes())
+    mode("recorded")
+    network = sequential(nets.Softmax(10))
+    with pytest.raises(ValueError, match=r"tiny\.weights\.h5.*run 0 gave other answers.*NETS_MODE=full"):
+        train(network, keep_weights=True)
+    assert np.ptp(network.get_weights()[0]) == 0  # it keeps what it had
+
+
+def test_swapped_predictions_are_noticed(home, train, mode):
+    train(name="other", epochs=9, learning_rate=0.5)
+    train()
+    (home / "runs/tiny.predictions.npz").write_bytes((home / "runs/other.predictions.npz").read_bytes())
+    mode("recorded")
+    with pytest.raises(ValueError, match=r"tiny\.predictions\.npz.*not belong.*run 0 ended with another"):
+        train()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def overwrite(path):
+    content = bytearray(path.read_bytes())
+    content[40:120] = bytes(80)
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", [cut, overwrite, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("suffix", [".predictions.npz", ".weights.h5", ".json"])
+def test_damaged_files_are_named_with_the_remedy(home, train, mode, damage, suffix):
+    train(keep_weights=True)
+    damage(home / f"runs/tiny{suffix}")
+    mode("recorded")
+    with pytest.raises(ValueError, match=rf"tiny{suffix} in the ledger is damaged.*remove"):
+        train(keep_weights=True)
+    for path in (home / "runs").glob("tiny*"):
+        path.unlink()
+    mode("full")
+    assert train(keep_weights=True).runs  # the remedy helps
+
+
+@pytest.mark.parametrize("change", [
+    lambda record: [], lambda record: {}, lambda record: {**record, "runs": None},
+    lambda record: {**record, "runs": [{"seed": 0}]}, lambda record: {**record, "settings": {}},
+    lambda record: {**record, "runs": [{**record["runs"][0], "loss": [1.0]}]},
+    lambda record: {key: value for key, value in record.items() if key != "fingerprint"}])
+def test_json_that_is_no_record_is_named(home, train, change):
+    train()
+    path = home / "runs/tiny.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=r"tiny\.json in the ledger is damaged.*remove it and train again"):
+        train()
+
+
+# ---- before anything is trained ----
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/x", "..", ".hidden", "a\\b", "~x", "a~b",
+                                  "x" * 101, "new\nline", 7])
+def test_names_that_make_no_file_are_refused(home, train, trained, name):
+    with pytest.raises(ValueError, match="name must be letters"):
+        train(name=name)
+    assert not trained and not list(home.iterdir())
+
+
+def test_a_ledger_that_cannot_be_written_is_known_beforehand(home, train, trained, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="cannot be written.*Permission denied.*leave out `name`"):
+        train()
+    (home / "file").write_text("")
+    monkeypatch.setattr(ledger, "HOME", home / "file")
+    with pytest.raises(OSError, match="cannot be written.*make it writable"):
+        train()
+    assert not trained
+
+
+@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "ENOTSUP", "EBADF"])
+def test_a_file_system_without_locks_costs_no_run(train, trained, monkeypatch, error):
+    def refuse(file, kind):
+        raise OSError(getattr(errno, error), "no locks here")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    assert train().runs and train().runs and trained == [0]
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(home, train, few, monkeypatch):
+    monkeypatch.setenv("HOME", str(home / "me"))
+    monkeypatch.setenv("NETS_CHECKPOINTS", "~/kept")
+    assert ledger.Entry("tiny", {}, few.test).checkpoint([0]).parent == home / "me/kept"
+
+
+def test_what_killed_processes_left_is_swept_by_the_next_call(home, train, trained, few):
+    first = train(runs=2)
+    entry = ledger.Entry("tiny", first.settings, few.test)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    node, runs, checkpoints = platform.node(), home / "runs", home / "checkpoints"
+    kept = [runs / f".aside-{node}~{os.getppid()}-x", checkpoints / ".aside-elsewhere~1-x"]
+    left = [runs / f".aside-{node}~{dead.pid}-x", checkpoints / f".aside-{node}~{dead.pid}-y",
+            checkpoints / ".aside-elsewhere~1-z"]
+    for folder in kept + left:
+        folder.mkdir(parents=True)
+    os.utime(left[-1], (0, 0))
+    for seeds in ([0], [0, 1], [1, 2]):
+        files.save_arrays(entry.checkpoint(seeds), {"loss": np.zeros(1)})
+    train(runs=3)
+    assert trained[2:] == [2] and all(folder.exists() for folder in kept)
+    assert not any(folder.exists() for folder in left)
+    assert not entry.checkpoint([0]).exists() and not entry.checkpoint([0, 1]).exists()
+    assert entry.checkpoint([1, 2]).exists()  # of a group that is not whole
+
+
+@pytest.mark.parametrize("damage", [cut, overwrite, lambda path: path.write_bytes(b""),
+                                    lambda path: files.save_arrays(path, {"loss": np.zeros(1)}),
+                                    lambda path: files.save_arrays(path, {**files.load_arrays(path),
+                                                                          "variable0": np.zeros((2, 2))}),
+                                    lambda path: files.save_arrays(path, {**files.load_arrays(path),
+                                                                          "loss": np.zeros(3)})])
+def test_a_damaged_checkpoint_is_named_and_blocks_nothing(train, few, damage):
+    whole = train(name=None, epochs=3)
+    with pytest.raises(FloatingPointError):  # leaves its checkpoint
+        train(learning_rate=lambda epoch: 0.1 if epoch < 2 else 1e38, epochs=3)
+    wild = [0.1, 0.1, 1e38]
+    entry = ledger.Entry("tiny", {**whole.settings, "learning_rate": wild}, few.test)
+    mended = ledger.Entry("tiny", whole.settings, few.test)
+    os.replace(entry.checkpoint([0]), mended.checkpoint([0]))
+    damage(mended.checkpoint([0]))
+    with pytest.warns(UserWarning, match=r"checkpoint .*tiny-.*\.npz is of no use.*starts afresh"):
+        assert train(epochs=3).runs[0]["loss"] == whole.runs[0]["loss"]
+    assert not mended.checkpoint([0]).exists()

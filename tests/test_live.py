@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nets
-from nets import ledger
+from nets import files
 from nets.data import HOME
 from tools import live
 
@@ -375,7 +375,7 @@ ERRORS, SCRIPT = "live/data/errors.js", "readingDigits.data.errors = "
 
 def test_gallery_is_that_of_the_ledger(site, mnist):
     shown = json.loads((site / "float16" / ERRORS).read_text().removeprefix(SCRIPT).removesuffix(";\n"))
-    stored = ledger.load_arrays(HOME / "runs" / f"{shown['record']}.predictions.npz")
+    stored = files.load_arrays(HOME / "runs" / f"{shown['record']}.predictions.npz")
     answers = np.array([a if a.ndim == 1 else a.argmax(axis=1) for a in stored.values()], int)
     wrong = (nets.vote(answers) != mnist.test.labels).nonzero()[0]
     assert [digit["index"] for digit in shown["digits"]] == wrong.tolist()
@@ -388,7 +388,7 @@ def test_probabilities_are_in_the_gallery_where_the_ledger_has_them(home, mnist)
     probabilities = np.full((10000, 10), 0.02, np.float16)
     probabilities[:, 0] = 0.82  # reads everything as 0
     (home / "runs").mkdir()
-    ledger.save_arrays(home / "runs" / "relu.predictions.npz",
+    files.save_arrays(home / "runs" / "relu.predictions.npz",
                        {"0": probabilities, "1": np.zeros(10000, np.uint8)})  # an older run, answers alone
     digits = live.errors(mnist.test)["digits"]
     assert len(digits) == (mnist.test.labels != 0).sum()

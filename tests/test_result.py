@@ -1,11 +1,16 @@
 """How results are shown beside a claim."""
 
+import io
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from nets import compare, plots
+from nets.progress import Progress
 from nets.result import Result
+from nets.words import duration, percent, printable
 
 
 def result(name, *accuracies):
@@ -39,3 +44,86 @@ def test_chart_names_the_source(options, expected):
     legend = plt.gca().get_legend()
     assert [text.get_text() for text in legend.get_texts()] == expected
     plt.close("all")
+
+
+# ---- nothing is left out ----
+
+
+def drawn():
+    axes = plt.gca()
+    lines = [line for line in axes.get_lines() if len(line.get_xdata())]
+    looks = {(line.get_color(), line.get_linestyle()) for line in lines}
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    plt.close("all")
+    return names, looks
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 12, 24])
+def test_every_result_is_drawn_and_looks_its_own_way(count):
+    results = [result(f"number {i}", 0.99) for i in range(count)]
+    plots.accuracy(*results)
+    names, looks = drawn()
+    assert names == [f"number {i}" for i in range(count)] and len(looks) == count
+    plots.accuracy(*results, labels=[str(i) for i in range(count)])
+    assert drawn()[0] == [str(i) for i in range(count)]
+
+
+@pytest.mark.parametrize("labels", [[], ["a"], ["a", "b", "c"], "a"])
+def test_a_chart_needs_a_label_for_each_result(labels):
+    with pytest.raises(ValueError, match=f"there are 2 results and {len(labels)} labels"):
+        plots.accuracy(result("one", 0.99), result("two", 0.98), labels=labels)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("claims", [[], [0.99], [0.99] * 3, (None,)])
+def test_compare_needs_a_claim_for_each_result(capsys, claims):
+    with pytest.raises(ValueError, match=f"there are 2 results and {len(claims)} claims"):
+        compare([result("one", 0.99), result("two", 0.98)], claims)
+    assert not capsys.readouterr().out
+
+
+def test_compare_takes_iterators_and_a_claim_of_zero(capsys):
+    compare((result(name, 0.99) for name in "ab"), claimed=iter([0.0, None]))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["a", "0.00"], ["b", "–"]]
+
+
+@pytest.mark.parametrize("titles", [[], ["a"], list("abcd")])
+def test_panels_need_a_title_for_each_picture(titles):
+    with pytest.raises(ValueError, match=f"there are 3 pictures and {len(titles)} titles"):
+        plots.panels(np.zeros((4, 4, 3)), titles=titles)
+    plt.close("all")
+
+
+# ---- any console ----
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
+def test_printing_works_on_any_console(monkeypatch, encoding):
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    several = result("Cireșan – α", 0.991, 0.993)
+    for run in several.runs:
+        run.update(seconds=1, backend="jax", device="a test")
+    print(several)
+    compare([several, result("none")], [None, 0.99])
+    console.flush()
+    text = console.buffer.getvalue().decode(encoding)
+    assert "99.20" in text and ("±" in text) == (encoding != "ascii")
+    assert ("+-" in text) == (encoding == "ascii")
+
+
+def test_the_progress_line_works_on_any_console(monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", console)
+    progress = Progress(1, 1, 5, 1.0)
+    progress.watched, progress.in_notebook = True, False
+    progress.update([0], 2, {"seconds": [1.0], "loss": [0.5], "validation_accuracy": [0.9]})
+    console.flush()
+    assert b"epoch 2/5 of run 0 | loss 0.5000 | validation 90.00%" in console.buffer.getvalue()
+
+
+def test_words():
+    assert [duration(s) for s in (0.4, 59.4, 59.6, 3599, 3600, 86400)] == [
+        "0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "24 h 0 min"]
+    assert percent(0.98784) == "98.78 %" and printable("±") == "±"

@@ -12,7 +12,8 @@ from experiments import sequential
 from keras import ops
 
 import nets
-from nets import ledger, training
+from nets import files, ledger, machine, runs
+from nets.epoch import compile_training, compiled, decays
 from nets.result import Result
 
 
@@ -42,7 +43,7 @@ def masks_of(layer, state, shape, steps):
             mask = layer.draw_mask(shape)
         return mask, scope.get_current_value(generator)
 
-    draw, masks = training.compiled(draw), []
+    draw, masks = compiled(draw), []
     for _ in range(steps):
         mask, state = draw(state)
         masks.append(ops.convert_to_numpy(mask))
@@ -55,9 +56,9 @@ def test_200_steps_equal_the_original_ones(mnist, activation, learning_rate, dro
     network = sequential(nets.ConvPool(4, activation=activation),
                          nets.FullyConnected(20, activation, dropout), nets.Softmax(10, dropout))
     network.build((None, 28, 28, 1))
-    weights, state = training.starting_point(network, seed=0)
+    weights, state = runs.starting_point(network, seed=0)
     images, labels = mnist.train.images[:2000], mnist.train.labels[:2000]
-    order = training.mini_batches(2000, 10, seed=0, epoch=0)
+    order = runs.mini_batches(2000, 10, seed=0, epoch=0)
     l2, steps = 5.0, len(order)
     assert order.shape == (200, 10)
 
@@ -68,7 +69,7 @@ def test_200_steps_equal_the_original_ones(mnist, activation, learning_rate, dro
     expected, expected_loss = oracle.descend(
         weights, images / 256, labels, order, zip(*masks), activation, learning_rate, l2)
 
-    epoch, classify = training.compile_training(network, l2 / steps, several=False)
+    epoch, classify = compile_training(network, l2 / steps, several=False)
     tensors = [[ops.convert_to_tensor(array) for array in arrays] for arrays in (weights, state)]
     new, state, loss = epoch(*tensors, ops.convert_to_tensor(images), ops.convert_to_tensor(labels),
                              ops.convert_to_tensor(order), ops.convert_to_tensor(steps, "int32"),
@@ -105,7 +106,7 @@ def test_l2_of_the_chapter_is_a_keras_regularizer(few):
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory):
     """What experiments.py measures on this backend, and meanwhile on the other one."""
-    names = "two_epochs", "together_or_alone", "moving_statistics"
+    names = "two_epochs", "together_or_alone", "moving_statistics", "optimized", "precise"
     other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
     compiled = tmp_path_factory.mktemp("compiled")
     with (experiments.start(*names, backend=other, compiled=compiled) as process,
@@ -134,13 +135,35 @@ def test_runs_trained_together_equal_runs_trained_alone(numbers, backend, networ
     assert len({losses[0] for losses in together["loss"]}) == 3  # three different runs
 
 
+@pytest.mark.parametrize("optimizer", experiments.OPTIMIZERS)
+def test_optimizers_agree_on_both_backends_together_and_alone(numbers, optimizer):
+    losses = {(backend, way): [run["loss"] for run in numbers[backend]["optimized"][optimizer][way]]
+              for backend in ("this backend", "other backend") for way in ("together", "alone")}
+    for values in losses.values():
+        np.testing.assert_allclose(values, losses["this backend", "alone"], atol=1e-4)
+    assert all(second < first for first, second in values)
+
+
+@pytest.mark.parametrize("policy, optimizer", experiments.PRECISE)
+@pytest.mark.parametrize("backend", ["this backend", "other backend"])
+def test_every_precision_trains_or_is_refused(numbers, backend, policy, optimizer):
+    jax = (keras.backend.backend() == "jax") == (backend == "this backend")
+    measured = numbers[backend]["precise"]
+    loss = measured[f"{policy} {optimizer}"]
+    if policy == "float64" and jax:
+        assert "asks for float64" in loss and "jax_enable_x64" in loss
+        return
+    np.testing.assert_allclose(loss, measured[f"float32 {optimizer}"], rtol=0.25)
+    assert loss[1] < 0.9 * loss[0]
+
+
 @pytest.mark.parametrize("way", ["together", "alone"])
 @pytest.mark.parametrize("backend", ["this backend", "other backend"])
 def test_batch_normalization_keeps_its_moving_statistics(numbers, few, backend, way):
     pixels = few.train.images.reshape(300, 784) / 256
     mean, variance = np.zeros(784), np.ones(784)
     for epoch in range(2):
-        for batch in training.mini_batches(300, 10, 0, epoch):
+        for batch in runs.mini_batches(300, 10, 0, epoch):
             mean = 0.9 * mean + 0.1 * pixels[batch].mean(axis=0)
             variance = 0.9 * variance + 0.1 * pixels[batch].var(axis=0)
     np.testing.assert_allclose(numbers[backend]["moving_statistics"][way], [mean, variance], atol=1e-5)
@@ -170,21 +193,21 @@ def test_weights_held_by_the_network_do_not_matter(few):
 
 @pytest.mark.parametrize("images, batches", [(105, 10), (50, 5), (10, 1)])
 def test_mini_batches_visit_each_image_once(images, batches):
-    order = training.mini_batches(images, 10, seed=0, epoch=0)
+    order = runs.mini_batches(images, 10, seed=0, epoch=0)
     assert order.shape == (batches, 10) and order.dtype == np.int32
     assert len(set(order.ravel())) == 10 * batches and order.min() >= 0 and order.max() < images
 
 
 def test_mini_batches_differ_by_seed_and_epoch_only():
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]  # seed, epoch
-    first, again = ([training.mini_batches(50, 10, *pair).tolist() for pair in pairs] for _ in range(2))
+    first, again = ([runs.mini_batches(50, 10, *pair).tolist() for pair in pairs] for _ in range(2))
     assert first == again
     assert all(first[i] != first[j] for i in range(4) for j in range(i))
 
 
 @pytest.mark.parametrize("sizes", [(105, 37, 501), (20, 500, 1)])
 def test_sizes_that_do_not_divide(mnist, sizes):
-    digits = nets.MNIST(*(nets.Digits(part.images[:n], part.labels[:n]) for part, n in zip(mnist, sizes)))
+    digits = nets.Dataset(*(nets.Examples(part.images[:n], part.labels[:n]) for part, n in zip(mnist, sizes)))
     network = small()
     result = train(network, digits, mini_batch_size=20, epochs=3)
     assert result.predictions.shape == (1, sizes[2])
@@ -212,7 +235,7 @@ def test_the_network_holds_the_first_runs_weights_afterwards(few):
 
 
 def test_training_learns(mnist):
-    digits = nets.MNIST(*(nets.Digits(part.images[:2000], part.labels[:2000]) for part in mnist))
+    digits = nets.Dataset(*(nets.Examples(part.images[:2000], part.labels[:2000]) for part in mnist))
     assert train(small(), digits, epochs=5).test_accuracy > 0.8
 
 
@@ -221,7 +244,7 @@ def test_training_learns(mnist):
 
 @pytest.mark.parametrize("together", [False, True])
 def test_the_epoch_is_traced_once(few, monkeypatch, together):
-    traced, compiled = [], training.compiled
+    traced = []
 
     def counting(function):
         def traced_function(*arguments):
@@ -229,20 +252,22 @@ def test_the_epoch_is_traced_once(few, monkeypatch, together):
             return function(*arguments)
         return compiled(traced_function)
 
-    monkeypatch.setattr(training, "compiled", counting)
-    monkeypatch.setattr(ledger, "has_accelerator", lambda: together)
-    monkeypatch.setattr(ledger, "device", lambda: "a test")
+    monkeypatch.setattr("nets.epoch.compiled", counting)
+    monkeypatch.setattr(machine, "has_accelerator", lambda: together)
+    monkeypatch.setattr(machine, "device", lambda: "a test")
     train(small(), few, epochs=3, runs=3, learning_rate=lambda epoch: 0.1 / (epoch + 1))
     assert traced.count("epoch") == 1
     assert traced.count("classify") == 1  # validation and test sets have one size here
 
 
 def test_each_network_is_compiled_once_for_all_epochs_and_runs(numbers):
-    """Of what the other backend trained: one network, and three in two ways each, for several epochs.
+    """Of what the other backend trained: one network, three in two ways each, two optimizers in two ways
+    each, and what it does in eight precisions, for several epochs.
 
     For this backend, see the training that is killed.
     """
-    assert numbers["compilations"] == [7, 7]
+    refused = keras.backend.backend() == "tensorflow"  # then the other one is JAX, which has no float64
+    assert numbers["compilations"] == [7 + 4 + 8 - refused] * 2
 
 
 # ---- learning rate, early stopping, the reporting rule ----
@@ -269,8 +294,8 @@ def test_early_stopping(few, patience):
 
 def test_early_stopping_waits_while_the_network_gets_better():
     history = {"validation_accuracy": [0.1, 0.3, 0.2, 0.25, 0.31, 0.31, 0.3]}
-    assert not training._stalled(history, 3) and training._stalled(history, 2)
-    assert not training._stalled(history, None) and not training._stalled({"validation_accuracy": []}, 1)
+    assert not runs.stalled(history, 3) and runs.stalled(history, 2)
+    assert not runs.stalled(history, None) and not runs.stalled({"validation_accuracy": []}, 1)
 
 
 def result_of(*runs):
@@ -291,26 +316,116 @@ def test_ties_take_the_later_epoch():
     assert result.best_epoch(result.runs[0]) == 2 and result.test_accuracy == 0.3
 
 
+# ---- what Keras' optimizers apply ----
+
+
+def test_plain_descent_is_keras_sgd(few):
+    plain = train(small(), few)
+    sgd = train(small(), few, learning_rate=None, optimizer=keras.optimizers.SGD(0.3))
+    assert plain.runs[0]["loss"] == pytest.approx(sgd.runs[0]["loss"], abs=1e-5)
+    assert "learning_rate" not in sgd.settings and sgd.settings["optimizer"][0] == "SGD"
+
+
+@pytest.mark.parametrize("way", [{"learning_rate": 0.3}, {"optimizer": keras.optimizers.SGD(0.3)}])
+def test_constraints_hold(few, way):
+    layer = keras.layers.Dense(10, "softmax", kernel_constraint=keras.constraints.NonNeg(),
+                                bias_constraint=keras.constraints.MaxNorm(0.01))
+    train(sequential(keras.layers.Flatten(), layer), few, **{"learning_rate": None, **way})
+    assert layer.kernel.numpy().min() == 0 and layer.kernel.numpy().max() > 0.1
+    assert 0.009 < np.linalg.norm(layer.bias.numpy()) < 0.0101
+    free = keras.layers.Dense(10, "softmax")
+    train(sequential(keras.layers.Flatten(), free), few)
+    assert free.kernel.numpy().min() < -0.1
+
+
+@pytest.mark.parametrize("way", [{"learning_rate": 0.3}, {"optimizer": keras.optimizers.Adam()}])
+def test_frozen_layers_stay_as_they_started(few, way):
+    network = small()
+    network.layers[1].trainable = False
+    train(network, few, **{"learning_rate": None, **way})
+    start = runs.starting_point(network, 0)
+    np.testing.assert_array_equal(network.layers[1].kernel, start[1][0])
+    assert np.ptp(network.layers[2].kernel.numpy()) > 0
+
+
+class Readers(keras.layers.Layer):
+    """A layer of a reader's, with weights under names of his own."""
+
+    def build(self, shape):
+        self.mixing = self.add_weight(shape=(shape[-1], 4), name="mixing")
+        self.bias_table = self.add_weight(shape=(4, 4), name="bias_table")
+        self.scale = self.add_weight(shape=(4,), name="scale")
+
+    def call(self, inputs):
+        return ops.matmul(ops.matmul(inputs, self.mixing), self.bias_table) * self.scale
+
+
+@pytest.mark.parametrize("layer, decayed", [
+    (lambda: keras.layers.LSTM(3), ["kernel", "recurrent_kernel"]),
+    (lambda: keras.layers.GRU(3), ["kernel", "recurrent_kernel"]),
+    (lambda: keras.layers.TimeDistributed(keras.layers.Dense(3)), ["kernel"]),
+    (lambda: keras.layers.SeparableConv1D(3, 2), ["depthwise_kernel", "pointwise_kernel"]),
+    (lambda: keras.layers.BatchNormalization(), []), (lambda: Readers(), ["mixing"])],
+    ids=["LSTM", "GRU", "wrapped", "separable", "normalisation", "a reader's"])
+def test_l2_applies_to_whatever_multiplies_inputs(layer, decayed):
+    layer = layer()
+    layer.build((None, 5, 6))
+    assert [variable.name for variable in layer.trainable_variables if decays(variable)] == decayed
+
+
+def test_l2_shrinks_the_recurrent_kernel(few):
+    layers = keras.layers
+    networks = [sequential(layers.Reshape((28, 28)), layers.LSTM(4), nets.Softmax(10)) for _ in range(2)]
+    for network, l2 in zip(networks, (0.0, 3000.0)):
+        train(network, few, l2=l2, epochs=1, learning_rate=1e-3)
+    free, shrunk = (network.layers[2].cell.recurrent_kernel.numpy() for network in networks)
+    np.testing.assert_allclose(abs(shrunk).mean() / abs(free).mean(), (1 - 1e-3 * 3000 / 30)**30, rtol=0.05)
+
+
+@pytest.mark.parametrize("optimizer, message", [
+    ("adam", "must be one of Keras', as keras.optimizers.Adam"),
+    (keras.optimizers.Adam, "must be one of Keras'"),
+    (keras.optimizers.Adam(use_ema=True), "cannot average weights"),
+    (keras.optimizers.SGD(loss_scale_factor=8.0), "or scale the loss"),
+    (keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "or scale the loss")])
+def test_optimizers_that_are_not_honoured_are_refused(few, optimizer, message):
+    with pytest.raises(ValueError, match=message):
+        train(small(), few, learning_rate=None, optimizer=optimizer)
+
+
+def test_an_optimizer_keeps_its_variables(few):
+    """The caller's optimizer is not used up: the same call gives the same numbers."""
+    optimizer = keras.optimizers.Adam()
+    first = measured(train(small(), few, learning_rate=None, optimizer=optimizer))
+    assert measured(train(small(), few, learning_rate=None, optimizer=optimizer)) == first
+    assert not optimizer.built
+    with pytest.raises(ValueError, match="learning_rate or optimizer, not both"):
+        train(small(), few, optimizer=optimizer)
+    with pytest.raises(ValueError, match="learning_rate must be a positive number.*or name an optimizer"):
+        train(small(), few, learning_rate=None)
+
+
 # ---- trouble ----
 
 
-def test_killed_training_goes_on_where_it_stopped(home, monkeypatch):
+@pytest.mark.parametrize("optimizer", [[], ["momentum"], ["adam"]], ids=["descent", "momentum", "adam"])
+def test_killed_training_goes_on_where_it_stopped(home, monkeypatch, optimizer):
     """Killed while a checkpoint is written, then called again: as if nothing had happened."""
-    with experiments.start("killed", home / "killed", backend=keras.backend.backend(),
+    with experiments.start("killed", home / "killed", *optimizer, backend=keras.backend.backend(),
                            compiled=home / "compiled") as process:
         _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors
     assert experiments.compilations(home / "compiled") == [1, 1]  # for both runs, three epochs each
     assert not (home / "killed/runs/long.json").exists()
 
-    trained, mini_batches = [], training.mini_batches
-    monkeypatch.setattr(training, "mini_batches", lambda images, size, seed, epoch: (
+    trained, mini_batches = [], runs.mini_batches
+    monkeypatch.setattr(runs, "mini_batches", lambda images, size, seed, epoch: (
         trained.append((seed, epoch)), mini_batches(images, size, seed, epoch))[1])
     records = {}
     for way in ("killed", "undisturbed"):
         trained.clear()
         monkeypatch.setattr(ledger, "HOME", home / way)
-        experiments.long_training()
+        experiments.long_training(*optimizer)
         zero = [epoch for seed, epoch in trained if seed == 0]
         assert zero == [0, 0] + {"killed": [2, 3], "undisturbed": [0, 1, 2, 3]}[way]  # 0, 0: to compile
         assert not list((home / way / "checkpoints").glob("*.npz"))
@@ -329,7 +444,7 @@ def test_divergence_is_an_error_and_leaves_nothing(home, few):
               learning_rate=lambda epoch: 1e38 if epoch else 0.1)
     assert not (home / "runs").exists()
     (checkpoint,) = (home / "checkpoints").iterdir()
-    arrays = ledger.load_arrays(checkpoint)
+    arrays = files.load_arrays(checkpoint)
     assert len(arrays["loss"]) == 1  # the good epoch
     assert all(np.isfinite(array).all() for array in arrays.values())
 
@@ -342,6 +457,24 @@ def test_checkpoints_can_be_kept_elsewhere(home, few, monkeypatch):
     assert [path.name for path in home.iterdir()] == ["drive"] and len(list((home / "drive").iterdir())) == 1
 
 
+@pytest.mark.parametrize("way", [{"learning_rate": 1e38}, {"optimizer": keras.optimizers.SGD(1e38)}])
+def test_divergence_in_the_last_step_is_noticed(home, few, way):
+    """One step: its loss, taken before, is finite, and what it leaves is not."""
+    network = sequential(nets.FullyConnected(20, "relu"), nets.FullyConnected(20, "relu"),
+                         keras.layers.Flatten(), keras.layers.Dense(10, "softmax"))
+    options = {"learning_rate": None, "epochs": 1, "mini_batch_size": 300, "name": "last", **way}
+    with pytest.raises(FloatingPointError, match=r"Run 0 diverged in epoch 1 \((answers|weights) not fin"):
+        train(network, few, **options)
+    assert not (home / "runs").exists() and not (home / "checkpoints").exists()
+
+
+def test_divergence_in_half_precision_names_the_precision(few):
+    layers = [keras.layers.Rescaling(200.0, dtype="float16"),
+              nets.FullyConnected(20, "relu", dtype="float16"), nets.Softmax(10, dtype="float16")]
+    with pytest.raises(FloatingPointError, match="It computes in float16: does it diverge in float32, too"):
+        train(keras.Sequential(layers), few)
+
+
 def test_divergence_of_a_deep_network_is_noticed(few):
     network = sequential(nets.FullyConnected(20, "relu"), nets.FullyConnected(20, "relu"), nets.Softmax(10))
     with pytest.raises(FloatingPointError, match="learning_rate"):
@@ -351,7 +484,7 @@ def test_divergence_of_a_deep_network_is_noticed(few):
 def test_gradient_of_hopeless_answers():
     """A network that is very sure and wrong learns from its error as fast as the formula p - y says."""
     network = keras.Sequential([keras.Input((1, 1, 1)), nets.Softmax(2)])
-    epoch, _ = training.compile_training(network, 0.0, several=False)
+    epoch, _ = compile_training(network, 0.0, several=False)
     arrays = ([np.zeros((1, 2), "float32"), np.array([200, 0], "float32")], [],
               np.zeros((1, 1, 1, 1), "uint8"), np.array([1], "int32"), np.array([[0]], "int32"),
               np.array(1, "int32"), np.array(1.0, "float32"))
@@ -385,6 +518,51 @@ def test_a_network_without_a_probability_for_each_class_is_refused(few, layers):
         train(sequential(*layers), few)
 
 
+class OfItsOwn(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(10, "softmax")
+
+    def call(self, images):
+        return self.dense(ops.reshape(images, (-1, 784)))
+
+
+def functional(inputs, outputs):
+    images = [keras.Input((28, 28, 1)) for _ in range(inputs)]
+    flat = keras.layers.Flatten()(images[0] if inputs == 1 else keras.layers.Add()(images))
+    return keras.Model(images, [keras.layers.Dense(10, "softmax")(flat) for _ in range(outputs)])
+
+
+@pytest.mark.parametrize("make, message", [
+    (OfItsOwn, "needs a keras.Sequential or functional model.*OfItsOwn"),
+    (lambda: functional(2, 1), "one input and one output, not 2 and 1"),
+    (lambda: functional(1, 2), "one input and one output, not 1 and 2"),
+    (lambda: keras.Sequential(), "has no layers"),
+    (lambda: nets.Softmax(10), "must be a Keras model, not Softmax"),
+    (lambda: [nets.Softmax(10)], "must be a Keras model, not list"),
+    (lambda: sequential(nets.ConvPool(3, kernel_size=40), nets.Softmax(10)), "need images of at least 41"),
+    (lambda: sequential(nets.Softmax(10, dtype="int8_from_float32")), "is quantised")])
+def test_networks_that_cannot_be_trained_get_a_sentence(few, make, message):
+    with pytest.raises(ValueError, match=message):
+        train(make(), few)
+
+
+def test_after_a_refusal_the_right_call_works(few):
+    """Images too small leave nothing half built."""
+    network = sequential(nets.ConvPool(3), nets.Softmax(10))
+    tiny = nets.Dataset(*(part._replace(images=part.images[:, :5, :5]) for part in few))
+    with pytest.raises(ValueError, match="at least 6"):
+        train(network, tiny)
+    fresh = sequential(nets.ConvPool(3), nets.Softmax(10))
+    assert measured(train(network, few)) == measured(train(fresh, few))
+
+
+def test_evaluate_needs_weights(few):
+    for wrong in (small(), OfItsOwn(), "network"):
+        with pytest.raises(ValueError, match="needs a Keras model that has weights"):
+            nets.evaluate(wrong, *few.test)
+
+
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_labels_that_do_not_match_the_images_are_refused(few, part):
     digits = getattr(few, part)
@@ -401,6 +579,20 @@ def test_data_must_be_named_parts(few):
 def test_numbers_may_be_of_numpy(few):
     rate = np.float32(0.1)
     assert train(small(), few, learning_rate=rate).settings["learning_rate"] == float(rate)
+    numbers = {"epochs": 3, "mini_batch_size": 20, "seed": 1, "runs": 1, "l2": 0.5, "early_stopping": 2}
+    theirs = {name: (np.float64 if name == "l2" else np.int64)(value) for name, value in numbers.items()}
+    first, second = (
+        train(sequential(nets.ConvPool(whole(3), whole(5), strides=whole(2)),
+                         nets.FullyConnected(whole(4), dropout=part(0.5)), nets.Softmax(whole(10))),
+              few, **options)
+        for whole, part, options in ((int, float, numbers), (np.int64, np.float32, theirs)))
+    assert first.settings == second.settings and measured(first) == measured(second)
+
+
+@pytest.mark.parametrize("argument", ["epochs", "mini_batch_size", "runs", "seed", "early_stopping"])
+def test_true_is_no_number(few, argument):
+    with pytest.raises(ValueError, match=f"{argument} must be a whole number"):
+        train(small(), few, **{argument: True})
 
 
 def test_other_backends_are_refused(few, monkeypatch):

@@ -10,6 +10,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import io
+import linecache
 import math
 import multiprocessing
 import os
@@ -46,6 +47,11 @@ class Experiment(NamedTuple):
         return [seed for seed in range(self.first, self.first + (runs or self.result.wanted))
                 if seed not in known]
 
+    def checkpoint(self, seed):
+        """The file in which the run with this seed is kept while it trains on a core."""
+        from nets.ledger import Entry
+        return Entry(self.name, self.result.settings, self.data.test).checkpoint([seed])
+
     def work(self):
         """Multiplications of one run's forward passes: a measure of its length."""
         a_step = 0
@@ -60,6 +66,13 @@ class Experiment(NamedTuple):
         keep = self.options.get("keep_weights", False) and seed == self.first
         return nets.train(self.network, self.data,
                           **{**self.options, "seed": seed, "runs": runs, "keep_weights": keep})
+
+
+def run_cell(source, names):
+    """Execute a cell with these names. Its source can be read afterwards, as `nets.settings` does."""
+    file = f"<cell {len(linecache.cache)}>"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+    exec(compile(source, file, "exec"), names)
 
 
 def experiments(pages):
@@ -90,7 +103,7 @@ def experiments(pages):
                 for cell in nbformat.read(page, as_version=4).cells:
                     if cell.cell_type == "code":
                         try:
-                            exec(TransformerManager().transform_cell(cell.source), names)
+                            run_cell(TransformerManager().transform_cell(cell.source), names)
                         except Exception as error:
                             failed.append(f"{page.name}: {type(error).__name__}: {error}")
                         pyplot.close("all")
@@ -120,24 +133,21 @@ def train_run(name, seed):
 
 def epochs_done(experiment, seed):
     """How far the checkpoint of a run is."""
-    import numpy as np
-
-    from nets import training
+    from nets import files
     try:
-        with np.load(training.checkpoint_path(experiment.name, experiment.result.settings, [seed])) as arrays:
-            return len(arrays["loss"])
-    except FileNotFoundError:
+        return len(files.load_arrays(experiment.checkpoint(seed))["loss"])
+    except (FileNotFoundError, ValueError):
         return 0
 
 
 def train_on_cores(wanted, pages):
     """Train the runs, pairs (experiment, seed), in this order; yields each with its error or None."""
-    from nets import ledger
-    from nets.result import duration
+    from nets import machine
+    from nets.words import duration
 
     context = multiprocessing.get_context("spawn")
     cores = context.Queue()
-    for core in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(ledger.cores()):
+    for core in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(machine.cores()):
         cores.put(core)
 
     def work_left(runs):
@@ -145,7 +155,7 @@ def train_on_cores(wanted, pages):
                    for experiment, seed in runs)
 
     at_first, began = work_left(wanted), time.perf_counter()
-    pool = concurrent.futures.ProcessPoolExecutor(min(len(wanted), ledger.cores()), context, start_worker,
+    pool = concurrent.futures.ProcessPoolExecutor(min(len(wanted), machine.cores()), context, start_worker,
                                                   (cores, pages))
     futures = {pool.submit(train_run, experiment.name, seed): (experiment, seed)
                for experiment, seed in wanted}
@@ -192,15 +202,15 @@ def main(chosen, runs):
     os.environ.setdefault("KERAS_BACKEND", "jax")  # the faster one
     print(f"Reading {len(pages)} page{'s' * (len(pages) > 1)} …", flush=True)
     found, failed = experiments(pages)
-    from nets import ledger
+    from nets import machine
 
     wanted = [(experiment, seed) for experiment in found.values() for seed in experiment.missing(runs)]
     wanted.sort(key=lambda pair: (pair[1] - pair[0].first, -pair[0].work()))
     if wanted:
-        print(f"Training {len(wanted)} run{'s' * (len(wanted) > 1)} on {ledger.device()}: "
+        print(f"Training {len(wanted)} run{'s' * (len(wanted) > 1)} on {machine.device()}: "
               + ", ".join(f"{experiment.name} {seed}" for experiment, seed in wanted), flush=True)
         errors = 0
-        trained = train_together(wanted) if ledger.has_accelerator() else train_on_cores(wanted, pages)
+        trained = train_together(wanted) if machine.has_accelerator() else train_on_cores(wanted, pages)
         for experiment, seed, error in trained:
             print(f"{experiment.name} {seed}: {error or 'recorded'}", flush=True)
             errors += error is not None

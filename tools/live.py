@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 import nets
-from nets import ledger
+from nets import files, ledger
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "site" / "extra" / "live" / "data"
 SAMPLES = 5  # test digits of each kind to try the network on
@@ -72,7 +72,7 @@ def errors(test):
     `sure` holds the probability that each network gave to its answer, where the ledger has it.
     """
     name, path = recorded(["dropout", "relu"], ".predictions.npz")
-    stored = ledger.load_arrays(path)
+    stored = files.load_arrays(path)
     runs = [stored[seed] for seed in sorted(stored, key=int)]  # probabilities, or only the answers
     answers = np.array([run if run.ndim == 1 else run.argmax(axis=-1) for run in runs], int)
     voted = nets.vote(answers)

@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 
 import nets
-from nets.result import Result, duration, percent
+from nets.result import Result
+from nets.words import duration, percent
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INDEX = ROOT / "book" / "index.md"

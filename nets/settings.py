@@ -1,0 +1,192 @@
+"""What decides a run, as plain data: networks, optimizers, functions, data; and the fingerprint of all.
+
+What cannot be told apart from something else is refused by name.
+"""
+
+import dis
+import functools
+import hashlib
+import inspect
+import json
+import numbers
+import sys
+import textwrap
+import types
+
+import keras
+import numpy as np
+
+
+def fingerprint(settings):
+    """16 hexadecimal digits that differ whenever any setting does."""
+    return _sum(json.dumps(settings, sort_keys=True).encode())
+
+
+def digest(part):
+    """Number of images and the start of a SHA-256 sum of images and labels.
+
+    The bytes alone are summed where they leave only one reading: square images of one channel in
+    bytes, labels in 32 bits. For all others types and shapes are part of the sum.
+    """
+    images, labels = np.ascontiguousarray(part.images), np.ascontiguousarray(part.labels)
+    count, height, width, channels = images.shape
+    kind = images.dtype, labels.dtype, labels.shape, height, channels
+    usual = kind == (np.uint8, np.int32, (count,), width, 1)
+    what = b"" if usual else f"{images.dtype} {images.shape} {labels.dtype} {labels.shape}".encode()
+    return [len(labels), _sum(what, images, labels)]
+
+
+def describe(network):
+    """A network as plain data, the same for equal networks: a list with a dict for each layer.
+
+    Names are left out, and so is the type float32. A layer that is not simply fed by the one before
+    it lists the numbers of those that feed it. What the reader wrote himself, a class of layers or a
+    function of activation, brings its source along.
+    """
+    def sources(value):
+        if isinstance(value, dict):
+            if "keras_history" in value:
+                return [position[value["keras_history"][0]]]
+            value = value.values()
+        elif not isinstance(value, (list, tuple)):
+            return []
+        return [source for part in value for source in sources(part)]
+
+    described = []
+    for layer in network.layers:
+        config = {key: value for key, value in plain(layer.get_config()).items()
+                  if key not in ("name", "dtype", "trainable")}
+        if layer.dtype_policy.name != "float32":
+            config["dtype"] = layer.dtype_policy.name
+        if not layer.trainable:
+            config["trainable"] = False
+        if own := _own_parts(layer):
+            config["source"] = [source(thing) for thing in own]
+        described.append({type(layer).__name__: config})
+    if not isinstance(network, keras.Sequential):
+        position = {layer.name: number for number, layer in enumerate(network.layers)}
+        for layer, node in zip(described, network.get_config()["layers"], strict=True):
+            layer["from"] = sources(node["inbound_nodes"])
+    return described
+
+
+def describe_optimizer(optimizer):
+    """A Keras optimizer, with its schedule, as plain data: ["Adam", {"learning_rate": 0.001, ...}]."""
+    config = {key: value for key, value in plain(optimizer.get_config()).items() if key != "name"}
+    if not _of_a_library(type(optimizer)):
+        config["source"] = source(type(optimizer))
+    return [type(optimizer).__name__, config]
+
+
+def describe_function(function):
+    """A function, and what functools.partial bound to it, as plain data: ["elastic", {"alpha": 20.0}].
+
+    One that is not of `nets` or a library also brings its source, and the values that it takes from
+    around it.
+    """
+    bound = isinstance(function, functools.partial)
+    inner, settings = (function.func, function.keywords) if bound else (function, {})
+    name = getattr(inner, "__name__", "<lambda>")
+    if not isinstance(inner, types.FunctionType) or name == "<lambda>" or (bound and function.args):
+        raise ValueError(f"The ledger must be able to tell augmentations apart, as it cannot {function!r}: "
+                         "define a function with a name, and bind its settings by their names, as in "
+                         "functools.partial(nets.elastic, alpha=20.0).")
+    described = [name, {key: plain(value, f"{key} of {name}") for key, value in settings.items()}]
+    return described if _of_a_library(inner) else [*described, source(inner)]
+
+
+def plain(value, what="a setting"):
+    """The value as JSON has it, without what is None.
+
+    Raises
+    ------
+    ValueError, for a thing that plain data cannot tell from others of its kind; `what` names it
+    """
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, dict) and "class_name" in value and "config" in value:
+        return {value["class_name"]: plain(value["config"], what)}
+    if isinstance(value, dict):
+        return {str(key): plain(v, what) for key, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [plain(v, what) for v in value]
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return {"array": [str(value.dtype), list(value.shape), _sum(np.ascontiguousarray(value))]}
+    if isinstance(value, functools.partial):
+        return describe_function(value)
+    if isinstance(value, types.FunctionType):
+        return [value.__name__] if _of_a_library(value) else [value.__name__, source(value)]
+    if hasattr(value, "get_config"):  # Keras' own way to plain data
+        return {type(value).__name__: {key: v for key, v in plain(value.get_config(), what).items()
+                                       if key != "name"}}
+    raise ValueError(f"The ledger cannot tell {what}, a {type(value).__name__}, from others of its kind: use "
+                     "numbers, strings, arrays or functions, or bind such with functools.partial.")
+
+
+def source(thing, above=()):
+    """What a function or class of the reader's does: the sum of its source, and what it uses from outside."""
+    above = (*above, thing)
+    if isinstance(thing, type):
+        parts = [part for part in vars(thing).values() if isinstance(part, types.FunctionType)]
+        parts += [base for base in thing.__bases__ if not _of_a_library(base)]
+        return {thing.__name__: [source(part, above) for part in parts]}
+    try:
+        text = textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        raise ValueError(f"The ledger must know what {thing.__name__} does, and its source cannot be read: "
+                         "define it in a cell or in a file.") from None
+    around = {}
+    for name, value in _names_around(thing).items():
+        if isinstance(value, (type, types.FunctionType)):
+            if value not in above and not _of_a_library(value):
+                around[name] = source(value, above)
+        elif not isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+            around[name] = plain(value, f"{name}, which {thing.__name__} uses")
+    return [_sum(text.encode()), around]
+
+
+def _names_around(function):
+    """The names that a function takes from outside, and their values now."""
+    parameters = inspect.signature(function).parameters.values()
+    values = {p.name: p.default for p in parameters if p.default is not p.empty}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    values.update({name: cell.cell_contents for name, cell in cells})
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        taken = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+        values.update({name: function.__globals__[name] for name in sorted(taken & {*function.__globals__})})
+    return values
+
+
+def _own_parts(layer):
+    """What the reader wrote himself in a layer and those inside it: classes and functions."""
+    found = []
+    for each in layer._flatten_layers():
+        things = [each, *vars(each).values()]
+        found += [thing if isinstance(thing, types.FunctionType) else type(thing) for thing in things
+                  if callable(thing) and not isinstance(thing, type) and not _of_a_library(thing)]
+    return list(dict.fromkeys(found))
+
+
+def _of_a_library(thing):
+    """Whether a class, a function or an object's class comes from `nets`, Python or an installed package."""
+    root = (getattr(thing, "__module__", None) or type(thing).__module__).partition(".")[0]
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    mine = root == "__main__" or (root == "builtins" and isinstance(thing, types.FunctionType))  # by exec
+    return not mine and (root == "nets" or root in sys.stdlib_module_names
+                                   or "site-packages" in file or "dist-packages" in file)
+
+
+def _sum(*parts):
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()[:16]
