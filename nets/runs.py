@@ -98,7 +98,7 @@ class Trainer:
         steps = steps or self.steps
         weights, state, loss = self._epoch(weights, state, *prepared, ops.convert_to_tensor(steps, "int32"),
                                            ops.convert_to_tensor(self.task.rates[number], "float32"))
-        return weights, state, np.reshape(loss, -1) / steps
+        return weights, state, np.asarray(loss).reshape(-1) / steps  # waits until it is computed
 
     def probabilities(self, weights, state, part):
         """What each run answers to the images of "validation" or "test": an array (runs, n, classes)."""
@@ -112,6 +112,7 @@ class Trainer:
         self.epoch(weights, state, self.prepare(seeds, 0), 0, steps=1)  # compiles
         began = time.perf_counter()
         prepared = self.prepare(seeds, 0)
+        np.asarray(prepared[0][:1])  # waits, too
         ready = time.perf_counter()
         self.epoch(weights, state, prepared, 0, steps=min(100, self.steps))
         return ready - began + (time.perf_counter() - ready) * max(1, self.steps / 100)

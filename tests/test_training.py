@@ -239,6 +239,17 @@ def test_training_learns(mnist):
     assert train(small(), digits, epochs=5).test_accuracy > 0.8
 
 
+def test_an_epoch_is_over_when_it_returns(few):
+    """So that what is timed has ended: on JAX an array may stand for one that is still being computed."""
+    network = sequential(nets.Softmax(10))
+    network.build((None, 28, 28, 1))
+    trainer = runs.Trainer(runs.Task(network, few, [0.1], 10), several=False)
+    start = ([ops.convert_to_tensor(array) for array in arrays] for arrays in trainer.start([0]))
+    *_, loss = trainer.epoch(*start, trainer.prepare([0], 0), 0)
+    assert type(loss) is np.ndarray and loss.shape == (1,)
+    assert trainer.seconds_per_epoch([0], trainer.start([0])) > 0
+
+
 # ---- compilation ----
 
 
