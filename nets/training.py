@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import inspect
 import numbers
 import os
 import pathlib
@@ -52,7 +53,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate, l2=0.0, augm
     l2 : float, the chapter's lambda
     augment : list of functions of (images, seed) to as many images, applied in turn to all training
         images afresh for each epoch and run: `nets.affine`, `nets.elastic` or your own, their
-        settings bound by functools.partial, as in [functools.partial(nets.elastic, alpha=20.0)]
+        settings bound by functools.partial, as in [functools.partial(nets.elastic, alpha=20.0)].
+        One with a parameter named `labels` is also given the training images' labels.
     runs, seed : int
     early_stopping : int, optional: stop a run after so many epochs without a better validation accuracy
     name : str, optional: the ledger's name for this experiment
@@ -292,11 +294,12 @@ def mini_batches(images, mini_batch_size, seed, epoch):
     return order[:batches * mini_batch_size].reshape(batches, mini_batch_size)
 
 
-def augmented(images, augment, seed, epoch):
+def augmented(images, labels, augment, seed, epoch):
     """The images as the functions of `augment` change them for this epoch of the run with this seed."""
     for i, function in enumerate(augment):
         (own_seed,) = np.random.SeedSequence([seed, epoch, i]).generate_state(1)
-        changed = ops.convert_to_tensor(function(images, int(own_seed)))
+        told = {"labels": labels} if "labels" in inspect.signature(function).parameters else {}
+        changed = ops.convert_to_tensor(function(images, int(own_seed), **told))
         if changed.shape != images.shape or changed.dtype != images.dtype:
             raise ValueError(f"An augmentation must keep the images' shape and type: it took {images.dtype} "
                              f"{tuple(images.shape)} and gave {changed.dtype} {tuple(changed.shape)}.")
@@ -326,7 +329,8 @@ def _train_runs(network, data, rates, mini_batch_size, l2, augment, early_stoppi
         orders = [mini_batches(images, mini_batch_size, seed, number) for seed in group]
         pictures, labels = train_images, train_labels
         if augment:  # the images of each run follow those of the run before
-            pictures = ops.concatenate([augmented(train_images, augment, seed, number) for seed in group])
+            pictures = ops.concatenate([augmented(train_images, data.train.labels, augment, seed, number)
+                                        for seed in group])
             labels = ops.tile(train_labels, len(group))
             orders = [order + i * images for i, order in enumerate(orders)]
         return pictures, labels, ops.convert_to_tensor(np.stack(orders, axis=1) if several else orders[0])
