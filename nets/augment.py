@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from nets import ledger
 from nets.data import Digits
 from nets.training import compiled
 
@@ -114,7 +115,7 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
     if either:
         rotation, shear = np.where(turned, rotation, 0), np.where(turned, 0, shear)
 
-    noise = keras.random.uniform((2, count, height, width), -1, 1, seed=seed)
+    noise = _noise((2, count, height, width), seed, normalize)
     (other_seed,) = np.random.SeedSequence([seed, 1]).generate_state(1)
     drawn = _drawn("elastic", images, int(other_seed), rotation, scale, shear, shift)
     smooth_down, smooth_right = (ops.convert_to_tensor(gaussian(size, sigma)) for size in (height, width))
@@ -142,6 +143,21 @@ def _check(name, images, strengths):
     for strength, (value, limit) in strengths.items():
         if not np.all((0 <= np.asarray(value)) & (np.asarray(value) < limit)):
             raise ValueError(f"{name}: {strength} must be at least 0 and below {limit}, not {value!r}.")
+
+
+def _noise(shape, seed, normalize):
+    """Uniform between -1 and 1; with a norm, columns before rows, and by NumPy on a CPU, which is faster.
+
+    Without one it is what records from before there was a norm were trained on.
+    """
+    if normalize:
+        shape = (*shape[:2], shape[3], shape[2])
+    if normalize and not ledger.has_accelerator():
+        noise = np.random.default_rng(seed).random(shape, "float32")
+        noise *= 2
+        noise -= 1
+        return ops.convert_to_tensor(noise)
+    return keras.random.uniform(shape, -1, 1, seed=seed)
 
 
 def _between(rng, name, strength, value):
@@ -190,10 +206,12 @@ def _affine(images, drawn):
 
 
 def _elastic(images, noise, smooth_down, smooth_right, drawn, alpha, changed, normalize):
-    fields = ops.matmul(ops.matmul(smooth_down, noise), smooth_right)
-    if normalize:
+    if normalize:  # in this order both products are large ones
+        fields = ops.matmul(ops.swapaxes(ops.matmul(noise, smooth_down), 2, 3), smooth_right)
         norm = ops.sqrt(ops.sum(fields**2, axis=NORMS[normalize], keepdims=True))
         fields = fields * (alpha / ops.maximum(norm, 1e-30))  # without a strength there is nothing to divide
+    else:
+        fields = ops.matmul(ops.matmul(smooth_down, noise), smooth_right)
     down, right = ops.unstack(fields * changed[:, None, None], num=2)
     rows, columns = _grid(images)
     return _resampled(images, *_origins(images, drawn * changed, rows + down, columns + right))

@@ -38,6 +38,7 @@ def drawn(monkeypatch):
             own = values[len(shape)] if isinstance(values, dict) else values
             return ops.convert_to_tensor(np.broadcast_to(own, shape).astype("float32"))
         monkeypatch.setattr(keras.random, "uniform", uniform)
+        monkeypatch.setattr(ledger, "has_accelerator", lambda: True)  # no noise by NumPy
     return draw
 
 
@@ -149,7 +150,7 @@ def test_gaussian_matrix_keeps_the_sum_far_from_the_ends(sigma):
 @pytest.mark.parametrize("normalize, axes", [("component", (2, 3)), ("field", (0, 2, 3))])
 def test_a_normalised_field_is_what_numpy_computes(noise, drawn, normalize, axes):
     fields = np.random.default_rng(1).uniform(-1, 1, (2, *noise.shape[:3]))
-    drawn({4: fields, 2: 0})
+    drawn({4: np.swapaxes(fields, 2, 3), 2: 0})
     sigma, alpha = 4.0, 34.0
     smooth = ndimage.gaussian_filter(fields, (0, 0, sigma, sigma), mode="constant", truncate=10)
     displaced = alpha * smooth / np.linalg.norm(
@@ -163,6 +164,17 @@ def test_a_normalised_field_is_what_numpy_computes(noise, drawn, normalize, axes
         expected = resampled(image, rows + down, columns + right)
         assert abs(result.astype(float) - expected).max() <= 1 and (result == expected).mean() > 0.99
     np.testing.assert_array_equal(nets.elastic(noise, 0, sigma, 0.0, normalize=normalize), noise)
+
+
+@pytest.mark.parametrize("normalize, accelerator", [(None, False), ("field", False), ("field", True)])
+def test_noise_is_uniform(monkeypatch, normalize, accelerator):
+    monkeypatch.setattr(ledger, "has_accelerator", lambda: accelerator)
+    noise, again, other = (ops.convert_to_numpy(augment._noise((2, 50, 28, 24), seed, normalize))
+                           for seed in (1, 1, 2))
+    assert noise.shape == ((2, 50, 24, 28) if normalize else (2, 50, 28, 24)) and noise.dtype == np.float32
+    assert (noise == again).all() and (noise != other).mean() > 0.99
+    assert np.quantile(noise, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([-1, -0.5, 0, 0.5, 1], abs=0.02)
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.02
 
 
 def test_an_image_is_turned_or_slanted(drawn):
