@@ -63,7 +63,7 @@ def affine(images, seed, rotation=0.0, scale=0.0, shear=0.0, shift=0.0):
 
 
 def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=0.0, shift=0.0, *,
-            normalize=None, share=1.0, either=False, labels=None):
+            normalize=None, either=False, labels=None):
     """The images, each bent by a smooth random field of displacements of its own.
 
     For every pixel a displacement downwards and one to the right are drawn uniformly from [-1, 1]; both
@@ -87,7 +87,6 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
         above); "component", each of an image's two fields, so that a displacement downwards is
         alpha / sqrt(height * width) pixels, root mean square over the image; "field", both together,
         which makes it smaller by sqrt(2)
-    share : float, the probability that an image is changed at all
     either : bool, turn or slant an image, by the toss of a coin, never both
     labels : int array (n,); `nets.train` gives those of the training images
 
@@ -102,8 +101,6 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
     sigma, alpha, scale = (_between(rng, "elastic", *pair) for pair in (
         ("sigma", sigma), ("alpha", alpha), ("scale", scale)))
     _check("elastic", images, {"alpha": (alpha, np.inf), "sigma": (sigma, np.inf)})
-    if not 0 <= share <= 1:
-        raise ValueError(f"elastic: share must be from 0 to 1, not {share!r}.")
     if not sigma:
         raise ValueError("elastic: sigma must be above 0.")
     if normalize not in NORMS:
@@ -111,8 +108,8 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
     count, height, width = images.shape[:3]
     rotation, shear = (_by_label("elastic", *pair, labels, count) for pair in (
         ("rotation", rotation), ("shear", shear)))
-    turned, changed = rng.random(count) < 0.5, rng.random(count) < share
     if either:
+        turned = rng.random(count) < 0.5
         rotation, shear = np.where(turned, rotation, 0), np.where(turned, 0, shear)
 
     noise = _noise((2, count, height, width), seed, normalize)
@@ -121,10 +118,16 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
     smooth_down, smooth_right = (ops.convert_to_tensor(gaussian(size, sigma)) for size in (height, width))
     return _compiled(_elastic, normalize=normalize)(
         ops.convert_to_tensor(images), noise, smooth_down * alpha, smooth_right, drawn,
-        ops.convert_to_tensor(alpha, "float32"), ops.convert_to_tensor(changed, "float32"))
+        ops.convert_to_tensor(alpha, "float32"))
 
 
 NORMS = {None: None, "component": (2, 3), "field": (0, 2, 3)}  # of fields (2, n, height, width), the axes
+
+
+def bend_half(images, seed, **strengths):
+    """About half of the images as they are, the others bent by `elastic` with these strengths."""
+    keep = np.random.default_rng(seed).random((len(images), 1, 1, 1)) < 0.5
+    return ops.where(keep, images, elastic(images, seed, **strengths))
 
 
 def gaussian(size, sigma):
@@ -205,16 +208,16 @@ def _affine(images, drawn):
     return _resampled(images, *_origins(images, drawn, *_grid(images)))
 
 
-def _elastic(images, noise, smooth_down, smooth_right, drawn, alpha, changed, normalize):
+def _elastic(images, noise, smooth_down, smooth_right, drawn, alpha, normalize):
     if normalize:  # in this order both products are large ones
         fields = ops.matmul(ops.swapaxes(ops.matmul(noise, smooth_down), 2, 3), smooth_right)
         norm = ops.sqrt(ops.sum(fields**2, axis=NORMS[normalize], keepdims=True))
         fields = fields * (alpha / ops.maximum(norm, 1e-30))  # without a strength there is nothing to divide
     else:
         fields = ops.matmul(ops.matmul(smooth_down, noise), smooth_right)
-    down, right = ops.unstack(fields * changed[:, None, None], num=2)
+    down, right = ops.unstack(fields, num=2)
     rows, columns = _grid(images)
-    return _resampled(images, *_origins(images, drawn * changed, rows + down, columns + right))
+    return _resampled(images, *_origins(images, drawn, rows + down, columns + right))
 
 
 def _origins(images, drawn, rows, columns):

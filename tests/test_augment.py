@@ -201,10 +201,10 @@ def test_strengths_by_label(noise, drawn):
         np.testing.assert_array_equal(mixed[labels == label], ops.convert_to_numpy(own)[labels == label])
 
 
-def test_a_share_is_changed_and_the_rest_is_not(noise):
+def test_half_of_the_images_are_bent_and_the_rest_are_not(noise):
     many = np.repeat(noise, 50, axis=0)
-    half, all_of_them = (ops.convert_to_numpy(nets.elastic(many, 3, rotation=20.0, share=share))
-                         for share in (0.5, 1.0))
+    half, all_of_them = (ops.convert_to_numpy(bend(many, 3, rotation=20.0, normalize="field"))
+                         for bend in (nets.bend_half, nets.elastic))
     changed = (half != many).any(axis=(1, 2, 3))
     assert 440 < changed.sum() < 560 and (all_of_them != many).any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(half[changed], all_of_them[changed])
@@ -231,7 +231,6 @@ def test_a_call_draws_from_ranges(noise, monkeypatch):
 
 @pytest.mark.parametrize("wrong, message", [
     (lambda images: nets.elastic(images, 0, normalize="both"), 'normalize must be None, "component" or "f'),
-    (lambda images: nets.elastic(images, 0, share=1.5), "share must be from 0 to 1, not 1.5"),
     (lambda images: nets.elastic(images, 0, sigma=(6.0, 5.0)), r"sigma must be .* pair .*\(6.0, 5.0\)"),
     (lambda images: nets.elastic(images, 0, alpha=(-1.0, -0.5)), "alpha must be at least 0"),
     (lambda images: nets.elastic(images, 0, rotation=[1.0] * 10), "rotation has 10 values.*`labels`"),
@@ -361,7 +360,7 @@ def test_a_distortion_is_compiled_once(few, monkeypatch):
     ranging = functools.partial(nets.elastic, sigma=(2.0, 3.0), alpha=[10.0, 20.0])
     train(few, [DISTORTIONS["elastic"], ranging], epochs=3, runs=2)
     assert len(traced) == 1
-    train(few, [functools.partial(nets.elastic, normalize="field", share=0.5)], epochs=2)
+    train(few, [functools.partial(nets.elastic, normalize="field")], epochs=2)
     augment._compiled.cache_clear()
     assert len(traced) == 2
 
