@@ -88,7 +88,8 @@ class Trainer:
         orders = [mini_batches(len(labels), self.task.mini_batch_size, seed, number) for seed in seeds]
         if self.task.augment:
             orders = [order + i * len(labels) for i, order in enumerate(orders)]  # each in its own images
-            images = [augment.all_of(self.task.augment, images, labels, seed, number) for seed in seeds]
+            known = self.task.data.train.labels
+            images = [augment.all_of(self.task.augment, images, known, seed, number) for seed in seeds]
             images = ops.concatenate(images) if len(seeds) > 1 else images[0]
             labels = ops.tile(labels, len(seeds))
         return images, labels, ops.convert_to_tensor(np.stack(orders, axis=1) if self.several else orders[0])

@@ -38,6 +38,7 @@ def drawn(monkeypatch):
             own = values[len(shape)] if isinstance(values, dict) else values
             return ops.convert_to_tensor(np.broadcast_to(own, shape).astype("float32"))
         monkeypatch.setattr(keras.random, "uniform", uniform)
+        monkeypatch.setattr(machine, "has_accelerator", lambda: True)  # no noise by NumPy
     return draw
 
 
@@ -146,7 +147,95 @@ def test_gaussian_matrix_keeps_the_sum_far_from_the_ends(sigma):
     np.testing.assert_allclose(matrix, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("normalize, axes", [("component", (2, 3)), ("field", (0, 2, 3))])
+def test_a_normalised_field_is_what_numpy_computes(noise, drawn, normalize, axes):
+    fields = np.random.default_rng(1).uniform(-1, 1, (2, *noise.shape[:3]))
+    drawn({4: np.swapaxes(fields, 2, 3), 2: 0})
+    sigma, alpha = 4.0, 34.0
+    smooth = ndimage.gaussian_filter(fields, (0, 0, sigma, sigma), mode="constant", truncate=10)
+    displaced = alpha * smooth / np.linalg.norm(
+        np.moveaxis(smooth, 1, 0).reshape(len(noise), *((1, -1) if normalize == "field" else (2, -1))),
+        axis=-1).T[..., None, None]
+    length = np.sqrt((displaced**2).sum(axis=axes))
+    np.testing.assert_allclose(length, alpha)
+    ours = ops.convert_to_numpy(nets.elastic(noise, 0, sigma, alpha, normalize=normalize))[..., 0]
+    for image, result, down, right in zip(noise, ours, *displaced):
+        rows, columns = np.indices(down.shape)
+        expected = resampled(image, rows + down, columns + right)
+        assert abs(result.astype(float) - expected).max() <= 1 and (result == expected).mean() > 0.99
+    np.testing.assert_array_equal(nets.elastic(noise, 0, sigma, 0.0, normalize=normalize), noise)
+
+
+@pytest.mark.parametrize("normalize, accelerator", [(None, False), ("field", False), ("field", True)])
+def test_noise_is_uniform(monkeypatch, normalize, accelerator):
+    monkeypatch.setattr(machine, "has_accelerator", lambda: accelerator)
+    noise, again, other = (ops.convert_to_numpy(augment._noise((2, 50, 28, 24), seed, normalize))
+                           for seed in (1, 1, 2))
+    assert noise.shape == ((2, 50, 24, 28) if normalize else (2, 50, 28, 24)) and noise.dtype == np.float32
+    assert (noise == again).all() and (noise != other).mean() > 0.99
+    assert np.quantile(noise, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([-1, -0.5, 0, 0.5, 1], abs=0.02)
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.02
+
+
+def test_an_image_is_turned_or_slanted(drawn):
+    """A cross of ink: its arms lie where they lay, or both have moved; and the coin decides."""
+    cross = np.zeros((1000, 21, 21, 1), "uint8")
+    cross[:, 10], cross[:, :, 10] = 255, 255
+    drawn({4: 0, 2: 1})
+    moved = ops.convert_to_numpy(nets.elastic(cross, 0, rotation=15.0, shear=15.0, either=True))[..., 0]
+    for by in (dict(rotation=15.0), dict(shear=15.0)):
+        alone = ops.convert_to_numpy(nets.elastic(cross[:1], 0, **by))[0, ..., 0]
+        alike = (moved == alone).all(axis=(1, 2))
+        assert 400 < alike.sum() < 600
+        moved = moved[~alike]
+    assert len(moved) == 0
+
+
+def test_strengths_by_label(noise, drawn):
+    drawn({4: 0, 2: 1})
+    labels = np.arange(20) % 3
+    strengths = dict(rotation=[10.0, 0.0, 20.0], shear=[0.0, 5.0, 10.0])
+    mixed = ops.convert_to_numpy(nets.elastic(noise, 0, labels=labels, **strengths))
+    for label in range(3):
+        own = nets.elastic(noise, 0, **{what: each[label] for what, each in strengths.items()})
+        np.testing.assert_array_equal(mixed[labels == label], ops.convert_to_numpy(own)[labels == label])
+
+
+def test_half_of_the_images_are_bent_and_the_rest_are_not(noise):
+    many = np.repeat(noise, 50, axis=0)
+    half, all_of_them = (ops.convert_to_numpy(bend(many, 3, rotation=20.0, normalize="field"))
+                         for bend in (nets.bend_half, nets.elastic))
+    changed = (half != many).any(axis=(1, 2, 3))
+    assert 440 < changed.sum() < 560 and (all_of_them != many).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(half[changed], all_of_them[changed])
+
+
+def test_a_call_draws_from_ranges(noise, monkeypatch):
+    seen = []
+    monkeypatch.setattr(augment, "gaussian",
+                        lambda size, sigma: seen.append(sigma) or np.eye(size, dtype="f4"))
+    monkeypatch.setattr(augment, "_drawn", lambda *given: seen.append(given[4]) or np.zeros((6, 20), "f4"))
+    for seed in range(200):
+        nets.elastic(noise, seed, sigma=(5.0, 6.0), alpha=0.0, scale=[0.15, 0.2])
+    scales, sigmas, sigmas_again = (np.array(seen[first::3]) for first in range(3))
+    assert (sigmas == sigmas_again).all() and len(set(sigmas)) == len(set(scales)) == 200
+    for values, low, high in ((sigmas, 5, 6), (scales, 0.15, 0.2)):
+        assert values.min() >= low and values.max() <= high
+        assert np.quantile((values - low) / (high - low), [0.1, 0.5, 0.9]) == pytest.approx(
+            [0.1, 0.5, 0.9], abs=0.1)
+    assert abs(np.corrcoef(sigmas, scales)[0, 1]) < 0.2
+    bent = functools.partial(nets.elastic, noise, 5, sigma=5.5)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(nets.elastic(noise, 5, 5.5, alpha=(9.0, 9.0)), bent(alpha=9.0))
+
+
 @pytest.mark.parametrize("wrong, message", [
+    (lambda images: nets.elastic(images, 0, normalize="both"), 'normalize must be None, "component" or "f'),
+    (lambda images: nets.elastic(images, 0, sigma=(6.0, 5.0)), r"sigma must be .* pair .*\(6.0, 5.0\)"),
+    (lambda images: nets.elastic(images, 0, alpha=(-1.0, -0.5)), "alpha must be at least 0"),
+    (lambda images: nets.elastic(images, 0, rotation=[1.0] * 10), "rotation has 10 values.*`labels`"),
+    (lambda images: nets.elastic(images, 0, shear=[1.0] * 10, labels=np.full(20, 10)), "shear has 10"),
+    (lambda images: nets.elastic(images, 0, rotation=[1.0, 90.0], labels=np.arange(20) % 2), "rotation mu"),
     (lambda images: nets.elastic(images / 255, 0), "elastic: the images must be bytes.*float64"),
     (lambda images: nets.affine(images[..., 0], 0), r"affine: the images must be.*uint8 \(20, 28, 24\)"),
     (lambda images: nets.elastic(images, 0, sigma=0.0), "sigma must be above 0"),
@@ -197,6 +286,20 @@ def test_functions_are_applied_in_turn_with_fresh_seeds_for_each_run_and_epoch(f
     assert len(set(seen)) == 8  # two functions, epochs and runs
     train(few, [first, second], seed=1, runs=1)
     assert len(set(seen)) == 8
+
+
+def test_an_augmentation_may_know_labels(few):
+    seen = []
+
+    def knowing(images, seed, labels):
+        seen.append(labels)
+        return images
+
+    train(few, [same, knowing, functools.partial(knowing)], runs=2)
+    assert len(seen) > 8 and all((labels == few.train.labels).all() for labels in seen)
+    halved = [10.0, 5.0] + 8 * [10.0]
+    result = train(few, [functools.partial(nets.elastic, rotation=halved, either=True)])
+    assert losses(result) != losses(train(few, [functools.partial(nets.elastic, rotation=10.0, either=True)]))
 
 
 @pytest.mark.parametrize("accelerator", [False, True])
@@ -250,13 +353,16 @@ def test_a_distortion_is_compiled_once(few, monkeypatch):
     traced, compiled = [], epoch.compiled
 
     def counting(function):
-        return compiled(lambda *arguments: (traced.append(function.__name__), function(*arguments))[1])
+        return compiled(lambda *arguments: (traced.append(len(arguments)), function(*arguments))[1])
 
     monkeypatch.setattr(augment, "compiled", counting)
     augment._compiled.cache_clear()
-    train(few, [DISTORTIONS["elastic"], functools.partial(nets.elastic, sigma=2.0)], epochs=3, runs=2)
+    ranging = functools.partial(nets.elastic, sigma=(2.0, 3.0), alpha=[10.0, 20.0])
+    train(few, [DISTORTIONS["elastic"], ranging], epochs=3, runs=2)
+    assert len(traced) == 1
+    train(few, [functools.partial(nets.elastic, normalize="field")], epochs=2)
     augment._compiled.cache_clear()
-    assert traced == ["_elastic"]
+    assert len(traced) == 2
 
 
 def test_all_this_on_the_other_backend():

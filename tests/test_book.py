@@ -21,6 +21,7 @@ import yaml
 
 import nets
 from nets import plots
+from nets.augment import gaussian
 from nets.result import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -333,20 +334,54 @@ def test_bent_digits_are_what_page_14_says():
     assert "they made it worse" in prose(ROOT / "book" / "14-distortions.ipynb")
 
 
+def late(name, part):
+    """Mean accuracy over the last tenth of the epochs, for each run, in digits of 10,000."""
+    runs = [run[f"{part}_accuracy"] for run in tool("results").recorded(name).runs]
+    return [1e4 * np.mean(run[-(len(run) // 10):]) for run in runs]
+
+
 def test_the_trials_are_what_page_15_says():
-    trials = {alpha: tool("results").recorded(f"simard-trial-{alpha}").runs for alpha in (34, 17, 9)}
-    assert all(len(runs) == 1 for runs in trials.values())
-    best = {alpha: round(1e4 * max(run["validation_accuracy"])) for alpha, (run,) in trials.items()}
-    assert best[17] == best[34] + 3 == max(best.values())
-    loss = {alpha: run["loss"][-1] for alpha, (run,) in trials.items()}
-    assert loss[9] < 0.005 < 3 * loss[9] < loss[17] < loss[34] / 3
-    (whole, *_), (half,) = (tool("results").recorded(name).runs for name in ("simard", "simard-gentle"))
-    validation, test = (round(1e4 * (b - a)) for a, b in (
-        (max(whole["validation_accuracy"]), max(half["validation_accuracy"])),
-        [tool("results").recorded(name).test_accuracies[0] for name in ("simard", "simard-gentle")]))
-    assert (validation, test) == (1, 4) and 6 < whole["loss"][-1] / half["loss"][-1] < 7
-    assert max(best.values()) - min(best.values()) == 10
-    assert "three digits of 10,000 before the whole" in prose(ROOT / "book" / "15-simard-lenet.ipynb")
+    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+    trials = ("34", "17", "9", "padded", "field", "component", "start", "pixels")
+    validation, test = ({what: digits for what in trials for digits in late(f"simard-trial-{what}", part)}
+                        for part in ("validation", "test"))
+    assert all(len(tool("results").recorded(f"simard-trial-{what}").runs) == 1 for what in trials)
+    assert max(validation, key=validation.get) == "padded"
+    assert "So `padded` is chosen" in page
+
+    def gains(of, base):
+        return tuple(round(digits[of] - digits[base]) for digits in (validation, test))
+
+    assert gains("padded", "34") == (27, 14)
+    assert "is worth 27 validation digits and 14 test digits" in page
+    assert (gains("17", "34")[0], gains("9", "34")[0]) == (3, -8)
+    assert "half of the strength alone gains three validation digits, and a quarter loses eight" in page
+    against = (("field", "padded"), ("start", "field"), ("pixels", "field"))
+    assert [gains(*pair)[0] for pair in against] == [-8, -2, -8]
+    assert ("Resampling costs eight validation digits, the normal start two, the wider range of pixels eight"
+            in page)
+    assert gains("component", "field")[0] == -3 and "Of each field or of both: three digits" in page
+
+    loss = {alpha: tool("results").recorded(f"simard-trial-{alpha}").runs[0]["loss"][-1]
+            for alpha in ("34", "17", "9")}
+    assert loss["9"] < 0.005 < 3 * loss["9"] < loss["17"] < loss["34"] / 3
+    assert "learned its images nearly by heart" in page
+    whole, half = (tool("results").recorded(name) for name in ("simard", "simard-gentle"))
+    best = [max(result.runs[0]["validation_accuracy"]) for result in (whole, half)]
+    more = round(1e4 * (best[1] - best[0])), round(1e4 * (half.test_accuracies[0] - whole.test_accuracies[0]))
+    assert more == (1, 4) and 6 < whole.runs[0]["loss"][-1] / half.runs[0]["loss"][-1] < 7
+    assert "the last training loss is a sixth" in page
+    assert "worth four test digits and a single validation digit" in page
+
+
+def test_fields_are_as_strong_as_page_15_says():
+    smooth = gaussian(28, 4.0)
+    fields = smooth @ np.random.default_rng(0).uniform(-1, 1, (2000, 2, 28, 28)).astype("float32") @ smooth
+    norms = np.linalg.norm(fields.reshape(2000, -1), axis=1)
+    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+    assert round(34 / np.sqrt(np.mean(norms**2))) == 23 and "that of about $\\alpha = 23$" in page
+    assert round(3 * (np.quantile(norms, 0.95) / np.median(norms) - 1), 1) == 1.0
+    assert "one digit in twenty a third farther than the middle one" in page
 
 
 def test_older_networks_are_what_pages_15_and_16_say():
@@ -356,6 +391,13 @@ def test_older_networks_are_what_pages_15_and_16_say():
             for name in ("lenet", "lenet-distorted", "simard", "ciresan", "ciresan-small")}
     assert last["lenet-distorted"]["test_accuracy"] - last["lenet"]["test_accuracy"] > 0.0015
     assert last["simard"]["test_accuracy"] < 0.9960 - 0.002
+    tests = {name: 1e4 * tool("results").recorded(name).test_accuracies.mean()
+             for name in ("lenet", "lenet-distorted")}
+    assert (round(tests["lenet"] - 9905), round(tests["lenet-distorted"] - 9920)) == (-6, 9)
+    assert round(tests["lenet-distorted"] - tests["lenet"]) == 30
+    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+    assert "within six digits of its paper on plain digits, and nine above it on distorted ones" in page
+    assert "Distorted digits are worth 30 test digits in 10,000 here" in page
     assert last["simard"]["loss"] > 3 * last["lenet-distorted"]["loss"] > 3 * last["lenet"]["loss"]
     assert last["ciresan-small"]["test_accuracy"] - 0.001 < last["ciresan"]["test_accuracy"] < 0.9965 - 0.002
     assert last["ciresan"]["test_accuracy"] - last["ciresan-small"]["test_accuracy"] < 0.001
