@@ -337,6 +337,26 @@ def test_plain_descent_is_keras_sgd(few):
     assert "learning_rate" not in sgd.settings and sgd.settings["optimizer"][0] == "SGD"
 
 
+@pytest.mark.parametrize("optimizer", experiments.OPTIMIZERS)
+def test_optimizers_do_what_they_do_in_fit(few, optimizer):
+    """Same start, same mini-batches: what an optimizer remembers lasts over steps and epochs."""
+    network, make = small(), experiments.OPTIMIZERS[optimizer]
+    result = train(network, few, learning_rate=None, optimizer=make())
+    fitted = small()
+    fitted.build((None, 28, 28, 1))
+    fitted.set_weights(runs.starting_point(fitted, 0)[0])
+    fitted.compile(make(), "sparse_categorical_crossentropy", jit_compile=False)
+    losses = []
+    noting = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: losses.append(logs["loss"]))
+    for number in range(2):
+        order = runs.mini_batches(300, 10, 0, number).ravel()
+        fitted.fit(few.train.images[order], few.train.labels[order], batch_size=10, shuffle=False, verbose=0,
+                   callbacks=[noting])
+    assert result.runs[0]["loss"] == pytest.approx(losses, abs=1e-4)
+    for ours, theirs in zip(network.get_weights(), fitted.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)  # Adam divides by what may be small
+
+
 @pytest.mark.parametrize("way", [{"learning_rate": 0.3}, {"optimizer": keras.optimizers.SGD(0.3)}])
 def test_constraints_hold(few, way):
     layer = keras.layers.Dense(10, "softmax", kernel_constraint=keras.constraints.NonNeg(),
@@ -477,6 +497,18 @@ def test_divergence_in_the_last_step_is_noticed(home, few, way):
     with pytest.raises(FloatingPointError, match=r"Run 0 diverged in epoch 1 \((answers|weights) not fin"):
         train(network, few, **options)
     assert not (home / "runs").exists() and not (home / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("what, value", [
+    ("loss", np.array([0.1, np.nan])), ("answers", np.array([[[0.5]], [[np.inf]]])),
+    ("weights", [np.ones((2, 3)), np.array([[0.0], [-np.inf]])])])
+def test_divergence_is_noticed_wherever_it_shows(few, what, value):
+    """Of two runs trained together, the second; also where a sigmoid makes a finite answer of it."""
+    task = runs.Task(small(), few, [0.1] * 3, 10)
+    finite = {"loss": np.ones(2), "answers": np.ones((2, 1, 1)), "weights": [np.ones((2, 3))]}
+    runs._check_finite(task, [7, 8], 2, finite)
+    with pytest.raises(FloatingPointError, match=rf"Run 8 diverged in epoch 3 \({what} not finite"):
+        runs._check_finite(task, [7, 8], 2, {**finite, what: value})
 
 
 def test_divergence_in_half_precision_names_the_precision(few):
