@@ -511,6 +511,20 @@ def test_divergence_is_noticed_wherever_it_shows(few, what, value):
         runs._check_finite(task, [7, 8], 2, {**finite, what: value})
 
 
+def test_divergence_of_weights_behind_finite_answers_is_noticed(few, monkeypatch):
+    """A sigmoid makes 0 of a bias that is minus infinity."""
+    one_epoch = runs.Trainer.epoch
+
+    def overflowing(*arguments):
+        weights, state, loss = one_epoch(*arguments)
+        return [weights[0], weights[1] - np.inf, *weights[2:]], state, loss
+
+    monkeypatch.setattr(runs.Trainer, "epoch", overflowing)
+    monkeypatch.setattr(runs.Trainer, "seconds_per_epoch", lambda *arguments: 1.0)
+    with pytest.raises(FloatingPointError, match=r"Run 0 diverged in epoch 1 \(weights not finite"):
+        train(small(), few)
+
+
 def test_divergence_in_half_precision_names_the_precision(few):
     layers = [keras.layers.Rescaling(200.0, dtype="float16"),
               nets.FullyConnected(20, "relu", dtype="float16"), nets.Softmax(10, dtype="float16")]
