@@ -17,10 +17,7 @@ def expand(examples, seed=0):
 
     The row or column that enters is paper (0). All five times n pairs are shuffled once.
 
-    Parameters
-    ----------
-    examples : Examples, n images of any size
-    seed : int, of the shuffle
+    examples : Examples, n images of any size; seed : int, of the shuffle
 
     Source: the chapter, "Expanding the training data".
     """
@@ -45,7 +42,10 @@ def all_of(functions, images, labels, seed, epoch):
     for i, function in enumerate(functions):
         (own_seed,) = np.random.SeedSequence([seed, epoch, i]).generate_state(1)
         known = {"labels": labels} if "labels" in inspect.signature(function).parameters else {}
-        changed = ops.convert_to_tensor(function(images, int(own_seed), **known))
+        changed = function(images, int(own_seed), **known)
+        if not hasattr(changed, "shape"):
+            raise ValueError(f"An augmentation must return images, not {type(changed).__name__}.")
+        changed = ops.convert_to_tensor(changed)
         if changed.shape != images.shape or changed.dtype != images.dtype:
             raise ValueError(f"An augmentation must keep the images' shape and type: it took {images.dtype} "
                              f"{tuple(images.shape)} and gave {changed.dtype} {tuple(changed.shape)}.")
@@ -131,10 +131,10 @@ def elastic(images, seed, sigma=4.0, alpha=34.0, rotation=0.0, scale=0.0, shear=
 NORMS = {None: None, "component": (2, 3), "field": (0, 2, 3)}  # of fields (2, n, height, width), the axes
 
 
-def bend_half(images, seed, **strengths):
+def bend_half(images, seed, labels=None, **strengths):
     """About half of the images as they are, the others bent by `elastic` with these strengths."""
     keep = np.random.default_rng(seed).random((len(images), 1, 1, 1)) < 0.5
-    return ops.where(keep, images, elastic(images, seed, **strengths))
+    return ops.where(keep, images, elastic(images, seed, labels=labels, **strengths))
 
 
 def gaussian(size, sigma):

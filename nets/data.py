@@ -49,9 +49,10 @@ class Dataset(NamedTuple):
 def array(values, what):
     """The values as an array of NumPy, or ValueError for lists of different lengths; `what` names them."""
     try:
-        return np.asarray(values)
+        values = np.asarray(values)
     except ValueError:
         raise ValueError(f"{what} must be an array: these are lists of different lengths.") from None
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
 def check_images(images, what, dtype=None):
@@ -88,6 +89,8 @@ def check_labels(labels, what, images=None, classes=None):
         raise ValueError(f"{what}: there are {len(images)} images and {len(labels)} labels.")
     if len(labels) and np.min(labels) < 0:
         raise ValueError(f"{what} must be 0 or more, and one is {np.min(labels)}.")
+    if len(labels) and np.max(labels) >= 2**31:
+        raise ValueError(f"{what} go up to {np.max(labels)}: number the classes from 0.")
     if classes is not None and np.max(labels) >= classes:
         raise ValueError(f"{what} go up to {np.max(labels)}, and the network tells only {classes} classes "
                          f"apart, 0 to {classes - 1}.")
@@ -95,10 +98,12 @@ def check_labels(labels, what, images=None, classes=None):
 
 def check_fit(images, network, what):
     """Raise ValueError for images of another size than the network's, or with pixels on another scale."""
-    wanted, shape = tuple(network.input_shape[1:]), tuple(images.shape[1:])
+    shape = tuple(images.shape[1:])
+    wanted = tuple(getattr(network, "input_shape", (None, *shape))[1:])  # a class of its own has none
     if len(wanted) != len(shape) or any(n not in (None, m) for n, m in zip(wanted, shape, strict=True)):
         raise ValueError(f"{what} are {shape}, and the network takes {wanted}.")
-    scale = getattr(network.layers[0], "scale", None) if network.layers else None
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    scale = getattr(layers[0], "scale", None) if layers else None
     if isinstance(scale, float) and scale < 0.1 and 0 < np.max(images) <= 1:
         raise ValueError(f"{what} have pixels from 0 to 1, and the network begins with a rescaling of those "
                          "from 0 to 255: give it the bytes, or leave out its Rescaling.")

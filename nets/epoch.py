@@ -29,14 +29,16 @@ def compiled(function):
 def stateless(optimizer, weights):
     """A fresh copy of a Keras optimizer for these variables; its `stateless_apply` also works on TensorFlow.
 
-    There Keras overrides, for tf.distribute, the general methods that it has for all backends.
+    There Keras has methods for tf.distribute in place of the general ones, which here come before them.
     """
-    general = next(base for base in type(optimizer).__mro__ if base.__name__ == "BaseOptimizer")
-    methods = ("stateless_apply", "assign", "assign_add", "assign_sub", "_var_key", "_apply_weight_decay",
-               "_backend_update_step")
     kind = type(optimizer)
-    mended = type(kind.__name__, (kind,), {name: getattr(general, name) for name in methods})
-    copy = mended.from_config(optimizer.get_config())
+    bases = {base.__name__: base for base in kind.__mro__}
+    if "TFOptimizer" in bases:
+        methods = ("stateless_apply", "assign", "assign_add", "assign_sub", "_var_key", "_apply_weight_decay",
+                   "_backend_update_step")
+        general = {name: getattr(bases["BaseOptimizer"], name) for name in methods}
+        kind = type(kind.__name__, (kind, type("General", (bases["TFOptimizer"],), general)), {})
+    copy = kind.from_config(optimizer.get_config())
     copy.build(weights)
     return copy
 

@@ -42,9 +42,9 @@ def directory():
 
 def check_name(name):
     """Raise ValueError for a name that makes no file in the ledger's folder."""
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w. -]{0,99}", name):
-        raise ValueError("name must be letters, digits, '-', '_', '.' and spaces, a hundred at most, and "
-                         f"begin with a letter or digit, not {name!r}.")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w. -]*", name) or len(name.encode()) > 100:
+        raise ValueError("name must be letters, digits, '-', '_', '.' and spaces, begin with a letter or a "
+                         f"digit, and have a hundred bytes at most, not {name!r}.")
 
 
 class Entry:
@@ -134,7 +134,8 @@ class Entry:
             files.sweep(folder)
         mine = self.checkpoint(["*"])
         for path in mine.parent.glob(mine.name):
-            if all(int(seed) in known for seed in path.stem.removeprefix(mine.stem[:-1]).split("-")):
+            seeds = path.stem.removeprefix(mine.stem[:-1]).split("-")
+            if all(seed.isdecimal() and int(seed) in known for seed in seeds):
                 path.unlink(missing_ok=True)  # it was killed after recording
 
     def checkpoint(self, seeds):
@@ -175,10 +176,11 @@ class Entry:
         if not path.exists():
             return False
         try:
-            with h5py.File(path, "r") as file:  # weights of before November 27, 2026 are the first run's
-                return json.loads(file.attrs.get("nets", "[0, 0]"))[1] == seed
-        except OSError as error:
+            with h5py.File(path, "r") as file:  # weights of before November 27, 2026 are of seed 0
+                fingerprint, stored = json.loads(file.attrs.get("nets", f'["{self.fingerprint}", 0]'))
+        except (OSError, ValueError, TypeError) as error:
             raise _damaged(path, error) from error
+        return [fingerprint, stored] == [self.fingerprint, seed]
 
     def load_weights(self, network, seed, answers):
         """Give the network the stored weights of the run with this seed, which gave these test `answers`."""
@@ -206,9 +208,15 @@ def read(path):
     """The record in the file `path`, complete."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        most = record["settings"]["epochs"]
         for run in record["runs"]:
-            if len({len(run[key]) for key in HISTORY}) > 1 or not run["seconds"] > 0:
+            lengths = {len(run[key]) for key in HISTORY}
+            short = most > min(lengths) and "early_stopping" not in record["settings"]
+            shares = [*run["validation_accuracy"], *run["test_accuracy"]]
+            if len(lengths) > 1 or short or not 0 < max(lengths) <= most or not run["seconds"] > 0:
                 raise ValueError(f"run {run['seed']} is not complete")
+            if not isinstance(run["seed"], int) or not all(0 <= share <= 1 for share in shares):
+                raise ValueError(f"run {run['seed']} has values that no run has")
         if fingerprint(record["settings"]) != record["fingerprint"]:
             raise ValueError("the fingerprint is not that of its settings")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

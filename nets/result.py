@@ -37,6 +37,8 @@ class Result:
     @property
     def best_run(self):
         """Index of the run with the best validation accuracy, of equals the first: the chapter's choice."""
+        if not self.runs:
+            raise ValueError(str(self))
         return max(range(len(self.runs)), key=lambda r: max(self.runs[r]["validation_accuracy"]))
 
     @property

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from nets import augment, epoch, files, machine
+from nets import augment, epoch, files, machine, settings
 from nets.data import Dataset
 from nets.progress import Progress
 from nets.words import counted, duration, printable
@@ -43,7 +43,9 @@ class Finished(NamedTuple):
 def starting_point(network, seed):
     """Fresh (weights, state) of the network, two lists of arrays, drawn by its initialisers."""
     keras.utils.set_random_seed(seed)
-    fresh = keras.models.clone_model(network)
+    own = settings.own_parts(*network._flatten_layers(include_self=False))
+    with keras.utils.custom_object_scope({thing.__name__: thing for thing in own}):
+        fresh = keras.models.clone_model(network)
     if not fresh.built:
         fresh.build(network.input_shape)
     return tuple([ops.convert_to_numpy(variable) for variable in variables]
@@ -208,14 +210,12 @@ def _finished(trainer, seed, i, variables, history, workers):
     return Finished({**run, **machine.provenance()}, answers, arrays)
 
 
-def stalled(history, early_stopping):
-    """Whether the best validation accuracy is so many epochs old."""
+def stalled(history, early_stopping):  # whether the best validation accuracy is so many epochs old
     values = history["validation_accuracy"]
     return bool(early_stopping) and len(values) - 1 - int(np.argmax(values or [0])) >= early_stopping
 
 
-def _in_chunks(images):
-    """Images as (chunks, CLASSIFY, ...), the last chunk filled up with zeros."""
+def _in_chunks(images):  # (chunks, CLASSIFY, ...), the last chunk filled up with zeros
     filled = np.pad(images, [(0, -len(images) % CLASSIFY), (0, 0), (0, 0), (0, 0)])
     return filled.reshape(-1, CLASSIFY, *images.shape[1:])
 

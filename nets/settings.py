@@ -60,12 +60,16 @@ def describe(network):
             config["dtype"] = layer.dtype_policy.name
         if not layer.trainable:
             config["trainable"] = False
-        if own := _own_parts(layer):
+        if own := own_parts(*layer._flatten_layers()):
             config["source"] = [source(thing) for thing in own]
         described.append({type(layer).__name__: config})
     if not isinstance(network, keras.Sequential):
         position = {layer.name: number for number, layer in enumerate(network.layers)}
-        for layer, node in zip(described, network.get_config()["layers"], strict=True):
+        nodes = network.get_config()["layers"]
+        if len(nodes) != len(described):
+            raise ValueError("The network computes with operators between its layers: put layers in their "
+                             "place, as keras.layers.Add() or keras.layers.Rescaling(...).")
+        for layer, node in zip(described, nodes, strict=True):
             layer["from"] = sources(node["inbound_nodes"])
     return described
 
@@ -73,8 +77,8 @@ def describe(network):
 def describe_optimizer(optimizer):
     """A Keras optimizer, with its schedule, as plain data: ["Adam", {"learning_rate": 0.001, ...}]."""
     config = {key: value for key, value in plain(optimizer.get_config()).items() if key != "name"}
-    if not _of_a_library(type(optimizer)):
-        config["source"] = source(type(optimizer))
+    if own := own_parts(optimizer):
+        config["source"] = [source(thing) for thing in own]
     return [type(optimizer).__name__, config]
 
 
@@ -111,7 +115,10 @@ def plain(value, what="a setting"):
     if isinstance(value, numbers.Real):
         return float(value)
     if isinstance(value, dict) and "class_name" in value and "config" in value:
-        return {value["class_name"]: plain(value["config"], what)}
+        config, named = value["config"], "DTypePolicy" not in value["class_name"]
+        if named and isinstance(config, dict):  # a layer inside another: its name decides nothing
+            config = {key: v for key, v in config.items() if key != "name"}
+        return {value["class_name"]: plain(config, what)}
     if isinstance(value, dict):
         return {str(key): plain(v, what) for key, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
@@ -130,25 +137,35 @@ def plain(value, what="a setting"):
 
 
 def source(thing, above=()):
-    """What a function or class of the reader's does: the sum of its source, and what it uses from outside."""
-    above = (*above, thing)
+    """What a function or class of the reader's does: the sum of its source, and what it uses by name."""
+    above, around = (*above, thing), {}
     if isinstance(thing, type):
-        parts = [part for part in vars(thing).values() if isinstance(part, types.FunctionType)]
-        parts += [base for base in thing.__bases__ if not _of_a_library(base)]
-        return {thing.__name__: [source(part, above) for part in parts]}
-    try:
-        text = textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError):
-        raise ValueError(f"The ledger must know what {thing.__name__} does, and its source cannot be read: "
-                         "define it in a cell or in a file.") from None
-    around = {}
-    for name, value in _names_around(thing).items():
-        if isinstance(value, (type, types.FunctionType)):
-            if value not in above and not _of_a_library(value):
-                around[name] = source(value, above)
-        elif not isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+        names = {f"base {i}": base for i, base in enumerate(thing.__bases__)}
+        names |= {name: getattr(part, "__func__", part) for name, part in vars(thing).items()
+                  if not name.startswith("__") or isinstance(part, types.FunctionType)}
+        names |= {name: [part.fget, part.fset] for name, part in names.items() if isinstance(part, property)}
+        names = {name: part for name, part in names.items() if not name.startswith("_abc")}
+    else:
+        try:
+            around[""] = _sum(textwrap.dedent(inspect.getsource(thing.__code__)).encode())
+        except (OSError, TypeError):
+            raise ValueError(f"The ledger must know what {thing.__name__} does, and its source cannot be "
+                             "read: define it in a cell or in a file.") from None
+        names = _names_around(thing)
+    for name, value in names.items():
+        own = not _of_a_library(value)
+        if isinstance(value, types.ModuleType):
+            if not _of_a_library(types.SimpleNamespace(__module__=value.__name__)):
+                raise ValueError(f"The ledger cannot tell what {thing.__name__} takes from your module "
+                                 f"{value.__name__}: import by name what you need of it.")
+            around[name] = value.__name__
+        elif isinstance(value, (type, types.FunctionType)) and own:
+            around[name] = value.__name__ if value in above else source(value, above)
+        elif isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, np.ufunc)):
+            around[name] = value.__name__
+        else:
             around[name] = plain(value, f"{name}, which {thing.__name__} uses")
-    return [_sum(text.encode()), around]
+    return around
 
 
 def _names_around(function):
@@ -166,13 +183,14 @@ def _names_around(function):
     return values
 
 
-def _own_parts(layer):
-    """What the reader wrote himself in a layer and those inside it: classes and functions."""
+def own_parts(*objects):
+    """What the reader wrote himself of these layers or this optimizer: classes and functions."""
     found = []
-    for each in layer._flatten_layers():
-        things = [each, *vars(each).values()]
+    for each in objects:
+        things = [each, *(part for name, part in vars(each).items() if not hasattr(type(each), name))]
         found += [thing if isinstance(thing, types.FunctionType) else type(thing) for thing in things
-                  if callable(thing) and not isinstance(thing, type) and not _of_a_library(thing)]
+                  if callable(thing) and not isinstance(thing, type) and not _of_a_library(thing)
+                  or thing is each and not _of_a_library(thing)]
     return list(dict.fromkeys(found))
 
 

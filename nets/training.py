@@ -1,5 +1,6 @@
 """`train` and `evaluate`: what is asked, what the ledger has, and who trains the rest."""
 
+import contextlib
 import numbers
 
 import keras
@@ -26,8 +27,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     are trained side by side: on a CPU a thread and a core each, on a GPU or TPU in one vectorised
     call. What happens is up to the environment variable NETS_MODE:
 
-    - "full": runs missing from the ledger are trained, then recorded there (if `name` is given).
-      Every epoch is checkpointed, and the same call resumes after an interruption, bit for bit.
+    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, every epoch
+      is checkpointed, and the same call resumes after an interruption, bit for bit.
     - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
       ledger has nothing by this name.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
@@ -70,6 +71,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     data = checks.check_dataset(data)
     _check_network(network, data)
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
+    if seed + runs > 2**32:
+        raise ValueError(f"seed must be below 2**32, for all runs, not {seed!r}.")
     task = _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment,
                  early_stopping)
     if mode == "quick":
@@ -120,7 +123,7 @@ def evaluate(network, images, labels):
     images, labels = checks.array(images, "images"), checks.array(labels, "labels")
     checks.check_images(images, "images")
     checks.check_fit(images, network, "images")
-    checks.check_labels(labels, "labels", images, classes=network.output_shape[-1])
+    checks.check_labels(labels, "labels", images, classes=getattr(network, "output_shape", [None])[-1])
     probabilities = network.predict(images, batch_size=500, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
@@ -133,6 +136,8 @@ def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, 
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
                          f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
+    if not isinstance(augment, (list, tuple)):
+        raise ValueError(f"augment must be a list of functions, as in [nets.elastic], not {augment!r}.")
     epochs, mini_batch_size = _whole("epochs", epochs, 1), _whole("mini_batch_size", mini_batch_size, 1)
     if mini_batch_size > len(data.train.labels):
         raise ValueError(f"mini_batch_size is {mini_batch_size}, but there are only "
@@ -165,11 +170,11 @@ def _check_optimizer(optimizer, learning_rate):
         raise ValueError("Give learning_rate or optimizer, not both: an optimizer brings a rate of its own.")
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ValueError(f"optimizer must be one of Keras', as keras.optimizers.Adam(), not {optimizer!r}.")
-    honoured = not (optimizer.use_ema or optimizer.loss_scale_factor
-                    or isinstance(optimizer, keras.optimizers.LossScaleOptimizer))
-    if not honoured:
-        raise ValueError("nets.train cannot average weights (use_ema) or scale the loss for an optimizer: "
-                         "leave these options out.")
+    excluding = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    if (excluding or optimizer.use_ema or optimizer.loss_scale_factor
+            or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)):
+        raise ValueError("nets.train cannot average weights (use_ema), scale the loss or exclude variables "
+                         "from weight decay for an optimizer: leave these options out.")
 
 
 def _check_network(network, data):
@@ -180,12 +185,14 @@ def _check_network(network, data):
     if isinstance(network, keras.Sequential) and not network.built:
         if not network.layers:
             raise ValueError("The network has no layers.")
-        network.compute_output_shape((None, *images.shape[1:]))  # or an error that leaves nothing half built
+        with contextlib.suppress(NotImplementedError):  # of layers that do not say
+            network.compute_output_shape((None, *images.shape[1:]))  # or an error that leaves no half built
         network.build((None, *images.shape[1:]))
-    if not hasattr(network, "outputs"):
+    readable = isinstance(network, keras.Sequential) or "layers" in network.get_config()
+    if not hasattr(network, "outputs") or not readable:
         raise ValueError("nets.train needs a keras.Sequential or functional model, whose layers it can read, "
                          f"not a class of its own ({type(network).__name__}).")
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
+    if len(network.inputs) != 1 or len(network.outputs) != 1 or isinstance(network.output_shape, dict):
         raise ValueError(f"The network must have one input and one output, not {len(network.inputs)} and "
                          f"{len(network.outputs)}.")
     softmax = getattr(network.layers[-1], "activation", None) is keras.activations.softmax
@@ -226,9 +233,6 @@ def _described(task, constant):
     if task.augment:
         described["augment"] = [settings.describe_function(function) for function in task.augment]
     return described
-
-
-# ---- who trains the rest ----
 
 
 def _trained(task, seeds, entry, known, announce):

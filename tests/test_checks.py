@@ -32,6 +32,7 @@ BAD_LABELS = {  # what is wrong: the labels, and what the message says
     "boolean": (LABELS > 4, "must be whole numbers.*bool"),
     "objects": (np.array([1, None] * 10), "must be whole numbers.*object"),
     "complex": (LABELS * 1j, "must be whole numbers.*complex"),
+    "beyond 32 bits": (LABELS.astype("int64") + 2**32, "number the classes from 0"),
     "too few": (LABELS[:-1], "20 images and 19 labels"),
     "too many": (np.tile(LABELS, 2), "20 images and 40 labels"),
     "none": (LABELS[:0], "20 images and 0 labels"),
@@ -194,8 +195,9 @@ def measured(result):
         lambda array: array.tolist(),
         ops.convert_to_tensor,
         lambda array: np.asfortranarray(array),
+        lambda array: array.astype(array.dtype.newbyteorder(">")),
     ],
-    ids=["int64", "list", "tensor", "Fortran"],
+    ids=["int64", "list", "tensor", "Fortran", "big-endian"],
 )
 def test_numbers_may_come_in_other_containers(change):
     """The same numbers: the same training, and of labels alone the same settings."""

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -307,7 +308,8 @@ def test_two_processes_lose_no_run(home, train, few):
     entry = ledger.Entry("tiny", train(runs=1).settings, few.test)
     answers = np.zeros((100, 10), np.float16)
     accuracy = [float(np.mean(few.test.labels == 0))]
-    run = {"loss": [1.0], "validation_accuracy": accuracy, "test_accuracy": accuracy, "seconds": 1.0}
+    run = {"loss": [1.0] * 2, "validation_accuracy": accuracy * 2, "test_accuracy": accuracy * 2,
+           "seconds": 1.0}
     context = multiprocessing.get_context("fork")
     adders = [context.Process(target=lambda start=start: [
         entry.add({"seed": seed, **run}, answers) for seed in range(start, 40, 2)])
@@ -545,9 +547,15 @@ def test_weights_of_another_seed_are_not_loaded(home, train, trained, mode):
 def test_swapped_weights_are_noticed(home, train, mode):
     train(name="other", keep_weights=True, epochs=9, learning_rate=0.5)
     train(keep_weights=True)
+    with h5py.File(weights_of(home)) as file:
+        label = file.attrs["nets"]
     weights_of(home).write_bytes((home / "runs/other.weights.h5").read_bytes())
     mode("recorded")
     network = sequential(nets.Softmax(10))
+    with pytest.raises(MissingRecord, match=r"tiny\.weights\.h5 is missing, or of another run"):
+        train(network, keep_weights=True)
+    with h5py.File(weights_of(home), "a") as file:
+        file.attrs["nets"] = label  # as if it belonged here
     with pytest.raises(ValueError, match=r"tiny\.weights\.h5.*run 0 gave other answers.*NETS_MODE=full"):
         train(network, keep_weights=True)
     assert np.ptp(network.get_weights()[0]) == 0  # it keeps what it had
@@ -590,6 +598,11 @@ def test_damaged_files_are_named_with_the_remedy(home, train, mode, damage, suff
     lambda record: [], lambda record: {}, lambda record: {**record, "runs": None},
     lambda record: {**record, "runs": [{"seed": 0}]}, lambda record: {**record, "settings": {}},
     lambda record: {**record, "runs": [{**record["runs"][0], "loss": [1.0]}]},
+    lambda record: {**record, "runs": [{**record["runs"][0], **{key: [] for key in ledger.HISTORY}}]},
+    lambda record: {**record, "runs": [{**record["runs"][0], **{key: [0.5] for key in ledger.HISTORY}}]},
+    lambda record: {**record, "runs": [{**record["runs"][0], "validation_accuracy": [0.5, 50]}]},
+    lambda record: {**record, "runs": [{**record["runs"][0], "test_accuracy": ["x", "y"]}]},
+    lambda record: {**record, "runs": [{**record["runs"][0], "seed": [0]}]},
     lambda record: {key: value for key, value in record.items() if key != "fingerprint"}])
 def test_json_that_is_no_record_is_named(home, train, change):
     train()
@@ -603,7 +616,7 @@ def test_json_that_is_no_record_is_named(home, train, change):
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/x", "..", ".hidden", "a\\b", "~x", "a~b",
-                                  "x" * 101, "new\nline", 7])
+                                  "x" * 101, "字" * 40, "new\nline", 7])
 def test_names_that_make_no_file_are_refused(home, train, trained, name):
     with pytest.raises(ValueError, match="name must be letters"):
         train(name=name)
@@ -651,7 +664,7 @@ def test_what_killed_processes_left_is_swept_by_the_next_call(home, train, train
     for folder in kept + left:
         folder.mkdir(parents=True)
     os.utime(left[-1], (0, 0))
-    for seeds in ([0], [0, 1], [1, 2]):
+    for seeds in ([0], [0, 1], [1, 2], ["0 (1)"]):  # the last as a Drive names its copies
         files.save_arrays(entry.checkpoint(seeds), {"loss": np.zeros(1)})
     train(runs=3)
     assert trained[2:] == [2] and all(folder.exists() for folder in kept)

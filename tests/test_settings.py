@@ -204,6 +204,28 @@ class Thrice(Twice):
     pass
 
 
+class Gain(keras.layers.Layer):
+    gain = 1.0
+
+    def build(self, shape):
+        self.weight = self.add_weight(shape=(1,), initializer="ones", name="weight")
+
+    def call(self, inputs):
+        return self.gain * self.weight * self.of(inputs) + self.half
+
+    @staticmethod
+    def of(inputs):
+        return inputs
+
+    @property
+    def half(self):
+        return 0.5
+
+
+def static_changed(inputs):
+    return -inputs
+
+
 def wave(values):
     return ops.sin(values)
 
@@ -241,7 +263,56 @@ def test_layers_of_libraries_bring_none():
     assert "source" not in str(describe(model))
 
 
+@pytest.mark.parametrize("name, value", [("gain", 50.0), ("of", staticmethod(static_changed)),
+                                         ("half", property(lambda self: 2.0)), ("added", [1, 2])])
+def test_attributes_and_all_kinds_of_methods_of_a_class_count(monkeypatch, name, value):
+    before = network(Gain())
+    monkeypatch.setattr(Gain, name, value, raising=False)
+    assert network(Gain()) != before
+
+
+def test_layers_and_functions_of_the_readers_train(few):
+    """Without being registered with Keras, with weights of their own, and found again in the ledger."""
+    def train():
+        model = sequential(Gain(), nets.FullyConnected(5, wave), nets.Softmax(10))
+        return nets.train(model, few, name="mine", epochs=2, mini_batch_size=50, learning_rate=0.1)
+
+    first = train()
+    assert first.runs[0]["loss"][1] < first.runs[0]["loss"][0] and train().runs == first.runs
+
+
+def test_nested_networks_are_found_again_whatever_their_names():
+    def nested():
+        return network(keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(3)]))
+
+    assert nested() == nested() != network(keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(2)]))
+
+
+def test_operators_between_layers_are_refused():
+    images = keras.Input((28, 28, 1))
+    model = keras.Model(images, nets.Softmax(10)(images / 256))
+    with pytest.raises(ValueError, match=r"computes with operators.*keras\.layers\.Add"):
+        describe(model)
+
+
 # ---- optimizers ----
+
+
+class Steps(keras.optimizers.schedules.LearningRateSchedule):
+    rate = 0.1
+
+    def __call__(self, step):
+        return self.rate
+
+    def get_config(self):
+        return {}
+
+
+def test_the_source_of_a_schedule_counts(monkeypatch):
+    before = describe_optimizer(keras.optimizers.SGD(Steps()))
+    assert describe_optimizer(keras.optimizers.SGD(Steps())) == before
+    monkeypatch.setattr(Steps, "rate", 0.2)
+    assert describe_optimizer(keras.optimizers.SGD(Steps())) != before
 
 
 def test_optimizers_and_their_schedules_count():

@@ -337,10 +337,13 @@ def test_plain_descent_is_keras_sgd(few):
     assert "learning_rate" not in sgd.settings and sgd.settings["optimizer"][0] == "SGD"
 
 
-@pytest.mark.parametrize("optimizer", experiments.OPTIMIZERS)
+OPTIMIZERS = {**experiments.OPTIMIZERS, "nadam": lambda: keras.optimizers.Nadam(0.002, weight_decay=0.1)}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers_do_what_they_do_in_fit(few, optimizer):
     """Same start, same mini-batches: what an optimizer remembers lasts over steps and epochs."""
-    network, make = small(), experiments.OPTIMIZERS[optimizer]
+    network, make = small(), OPTIMIZERS[optimizer]
     result = train(network, few, learning_rate=None, optimizer=make())
     fitted = small()
     fitted.build((None, 28, 28, 1))
@@ -413,12 +416,18 @@ def test_l2_shrinks_the_recurrent_kernel(few):
     np.testing.assert_allclose(abs(shrunk).mean() / abs(free).mean(), (1 - 1e-3 * 3000 / 30)**30, rtol=0.05)
 
 
+def excluding():
+    optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["kernel"])
+    return optimizer
+
+
 @pytest.mark.parametrize("optimizer, message", [
     ("adam", "must be one of Keras', as keras.optimizers.Adam"),
     (keras.optimizers.Adam, "must be one of Keras'"),
-    (keras.optimizers.Adam(use_ema=True), "cannot average weights"),
-    (keras.optimizers.SGD(loss_scale_factor=8.0), "or scale the loss"),
-    (keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "or scale the loss")])
+    (keras.optimizers.Adam(use_ema=True), "cannot average weights"), (excluding(), "exclude variables"),
+    (keras.optimizers.SGD(loss_scale_factor=8.0), "scale the loss"),
+    (keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "scale the loss")])
 def test_optimizers_that_are_not_honoured_are_refused(few, optimizer, message):
     with pytest.raises(ValueError, match=message):
         train(small(), few, learning_rate=None, optimizer=optimizer)
@@ -626,6 +635,14 @@ def test_labels_that_do_not_match_the_images_are_refused(few, part):
     broken = few._replace(**{part: digits._replace(labels=digits.labels[:-1])})
     with pytest.raises(ValueError, match=f"data.{part} has {len(digits.images)} images and"):
         train(small(), broken)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"augment": nets.elastic}, "augment must be a list of functions"), ({"augment": None}, "must be a list"),
+    ({"seed": 2**32 - 1, "runs": 2}, r"seed must be below 2\*\*32")])
+def test_ordinary_slips_get_a_sentence(few, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(small(), few, **changes)
 
 
 def test_data_must_be_named_parts(few):
