@@ -420,6 +420,21 @@ def test_older_networks_are_what_pages_15_and_16_say():
     assert last["ciresan"]["loss"] > 0.95 * last["ciresan-small"]["loss"]
 
 
+def test_plain_networks_are_what_page_16_says():
+    def last(name, part):
+        return [1e4 * run[f"{part}_accuracy"][-1] for run in tool("results").recorded(name).runs]
+
+    page = " ".join(prose(ROOT / "book" / "16-plain-deep-network.ipynb").split())
+    plain, bent, large = (last(name, "test") for name in ("ciresan-small-plain", "ciresan-small", "ciresan"))
+    assert 90 < np.mean(bent) - np.mean(plain) < 100 and "nearly a hundred digits in 10,000" in page
+    assert "without them a network of this kind reads 98.27 %, with them 99.2" in page
+    assert round(np.mean(bent) / 10) == 992 and len(large) == 1 and "In its one run the large network" in page
+    theirs, ours = 1e-3 * 1e-3**(np.arange(800) / 799), 1e-3 * 1e-3**(np.arange(100) / 99)
+    assert [sum(rates > 1.0001e-4) for rates in (theirs, ours)] == [267, 33]
+    assert "above $10^{-4}$ for 267 epochs, ours, by equation (15.1), for 33" in page
+    assert round(theirs.sum() / ours.sum()) == 8 and "is an eighth of the paper's" in page
+
+
 @pytest.mark.parametrize("members", [9, 10])
 def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys):
     """Page 17 with made-up members, of which each is wrong on 100 digits of its own and doubts them."""
