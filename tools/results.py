@@ -35,6 +35,7 @@ BEYOND = [
     ("lenet", "LeNet-5", "15-simard-lenet", "LeCun 1998", 99.05),
     ("lenet-distorted", "… on distorted digits", "15-simard-lenet", "LeCun 1998", 99.20),
     ("simard", "two convolutions, bent digits", "15-simard-lenet", "Simard 2003", 99.60),
+    ("simard-norm", "… its fields of norm 1", "15-simard-lenet", "Simard 2003", 99.60),
     ("ciresan", "plain and deep, bent digits", "16-plain-deep-network", "Cireșan 2010", 99.65),
     ("ciresan-small", "… a fifth as wide", "16-plain-deep-network", None, None),
     ("ciresan-small-plain", "… and on plain digits", "16-plain-deep-network", None, None),
