@@ -38,6 +38,7 @@ BEYOND = [
     ("simard-norm", "… its fields of norm 1", "15-simard-lenet", "Simard 2003", 99.60),
     ("ciresan", "plain and deep, bent digits", "16-plain-deep-network", "Cireșan 2010", 99.65),
     ("ciresan-small", "… a fifth as wide", "16-plain-deep-network", None, None),
+    ("ciresan-small-recipe", "… with the paper's recipe", "16-plain-deep-network", None, None),
     ("ciresan-small-plain", "… and on plain digits", "16-plain-deep-network", None, None),
     ("lstm-rows", "an LSTM that reads row by row", "12-where-next", None, None),
     ("dropout-elastic", "the chapter's dropout network, bent digits", "14-distortions", None, None),
