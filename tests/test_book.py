@@ -436,7 +436,8 @@ def test_plain_networks_are_what_page_16_says():
     gains = [round(last("ciresan-small-recipe", part)[0] - np.mean(last("ciresan-small", part)))
              for part in ("validation", "test")]
     assert gains == [14, -1] and len(last("ciresan-small", "test")) == 2
-    assert "reads 14 validation digits more than the mean of its two runs before, and one test digit fewer" in page
+    assert ("reads 14 validation digits more than the mean of its two runs before, and one test digit fewer"
+            in page)
     assert round(9965 - large[0]) == 38 and "the 38 test digits that the large network lacks" in page
 
 
