@@ -41,6 +41,10 @@ class Experiment(NamedTuple):
     def first(self):
         return self.options.get("seed", 0)
 
+    @property
+    def key(self):
+        return self.name, self.first
+
     def missing(self, runs):
         """Seeds of the runs that the ledger lacks; `runs` is their number, or None for the page's own."""
         known = [run["seed"] for run in self.result.runs]
@@ -76,7 +80,7 @@ def run_cell(source, names):
 
 
 def experiments(pages):
-    """The experiments of these notebooks, a dict of `Experiment` by name, and the cells that failed.
+    """The experiments of these notebooks, a dict of `Experiment` by its key, and the cells that failed.
 
     A cell may fail because it shows results that the ledger does not have yet.
     """
@@ -92,7 +96,8 @@ def experiments(pages):
     def noted(network, data, **options):
         result = train(network, data, **options)
         if options.get("name"):
-            found.setdefault(options["name"], Experiment(network, data, options, result))
+            experiment = Experiment(network, data, options, result)
+            found.setdefault(experiment.key, experiment)
         return result
 
     nets.train = noted
@@ -127,8 +132,8 @@ def start_worker(cores, pages):
     known.update(experiments(pages)[0])
 
 
-def train_run(name, seed):
-    known[name].train(seed)
+def train_run(key, seed):
+    known[key].train(seed)
 
 
 def epochs_done(experiment, seed):
@@ -157,7 +162,7 @@ def train_on_cores(wanted, pages):
     at_first, began = work_left(wanted), time.perf_counter()
     pool = concurrent.futures.ProcessPoolExecutor(min(len(wanted), machine.cores()), context, start_worker,
                                                   (cores, pages))
-    futures = {pool.submit(train_run, experiment.name, seed): (experiment, seed)
+    futures = {pool.submit(train_run, experiment.key, seed): (experiment, seed)
                for experiment, seed in wanted}
     waiting = set(futures)
     try:
@@ -183,7 +188,7 @@ def train_together(wanted):
     """Train the runs, those of an experiment in one call; yields each pair with its error or None."""
     seeds = {}
     for experiment, seed in wanted:
-        seeds.setdefault(experiment.name, (experiment, []))[1].append(seed)
+        seeds.setdefault(experiment.key, (experiment, []))[1].append(seed)
     for experiment, missing in seeds.values():
         error = None
         try:

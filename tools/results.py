@@ -37,6 +37,7 @@ BEYOND = [
     ("simard", "two convolutions, bent digits", "15-simard-lenet", "Simard 2003", 99.60),
     ("simard-norm", "… its fields of norm 1", "15-simard-lenet", "Simard 2003", 99.60),
     ("ciresan", "plain and deep, bent digits", "16-plain-deep-network", "Cireșan 2010", 99.65),
+    ("ciresan-800", "… by the paper's recipe, 800 epochs", "16-plain-deep-network", "Cireșan 2010", 99.65),
     ("ciresan-small", "… a fifth as wide", "16-plain-deep-network", None, None),
     ("ciresan-small-recipe", "… with the paper's recipe", "16-plain-deep-network", None, None),
     ("ciresan-small-plain", "… and on plain digits", "16-plain-deep-network", None, None),
@@ -45,12 +46,12 @@ BEYOND = [
     ("committee", "a small modern network", "17-last-thirty-three", "Deotte 2018", 99.64),
 ]
 
-# Committees, on the last page: what all runs of a record answer together.
+# Committees, on the last page: what ten runs in a row answer together.
 TOGETHER = [
     ("committee", "… ten of them together"),
     ("committee-60000", "… ten others together, on 60,000 images"),
 ]
-COMMITTEE = 10  # runs of each; before all are there, nobody asks what they answer together
+COMMITTEE = 10  # before all of them are there, nobody asks what they answer together
 
 
 def recorded(name):
@@ -63,15 +64,24 @@ def recorded(name):
 
 
 def together(name):
-    """Cells with the accuracy of a committee's summed probabilities and the number of its runs."""
+    """Cells with the accuracy of summed probabilities, for each complete committee of a record."""
     result = recorded(name)
     if result is None:
         return ["not run yet", "", "", ""]
-    if len(result.runs) < COMMITTEE:
+    count = len(result.runs) // COMMITTEE
+    if not count:
         return ["not complete yet", "", f"{len(result.runs)} of {COMMITTEE}", ""]
     with np.load(ROOT / "data" / "runs" / f"{name}.predictions.npz") as arrays:
-        answers = sum(array.astype("float32") for array in arrays.values()).argmax(axis=1)
-    return ["–", percent(np.mean(answers == nets.load_mnist().test.labels))[:-2], str(COMMITTEE), ""]
+        answers = [sum(arrays[str(COMMITTEE * i + member)].astype("float32") for member in range(COMMITTEE))
+                   for i in range(count)]
+    labels = nets.load_mnist().test.labels
+    values = np.array([100 * np.mean(sums.argmax(axis=1) == labels) for sums in answers])
+    return ["–", mean_and_spread(values), f"{count} × {COMMITTEE}" if count > 1 else str(COMMITTEE), ""]
+
+
+def mean_and_spread(values):
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}"
 
 
 def measured(name):
@@ -80,9 +90,8 @@ def measured(name):
     if result is None:
         return ["not run yet", "", "", ""]
     values = 100 * result.test_accuracies
-    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
     seconds = sum(run["seconds"] for run in result.runs) / len(result.runs)
-    return [percent(result.test_accuracy)[:-2], f"{values.mean():.2f}{spread}", str(len(values)),
+    return [percent(result.test_accuracy)[:-2], mean_and_spread(values), str(len(values)),
             duration(seconds)]
 
 
