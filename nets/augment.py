@@ -39,6 +39,8 @@ def all_of(functions, images, labels, seed, epoch):
 
     A function with a parameter `labels` is given these, an array (n,), too.
     """
+    labels = np.array(labels)
+    labels.flags.writeable = False
     for i, function in enumerate(functions):
         (own_seed,) = np.random.SeedSequence([seed, epoch, i]).generate_state(1)
         known = {"labels": labels} if "labels" in inspect.signature(function).parameters else {}

@@ -127,6 +127,9 @@ def check_dataset(data):
         if parts and images.shape[1:] != (first := parts[0].images.shape[1:]):
             raise ValueError(f"data.{name} has images of {images.shape[1:]}, and data.train of {first}.")
         parts.append(Examples(images, labels.astype("int32")))
+    scales = {name: float(np.max(part.images)) for name, part in zip(Dataset._fields, parts, strict=True)}
+    if 0 < min(scales.values()) <= 1 and max(scales.values()) > 10:
+        raise ValueError(f"data has pixels on different scales, up to {scales}: give all parts the same.")
     return Dataset(*parts)
 
 

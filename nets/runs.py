@@ -1,6 +1,7 @@
 """A group of runs from start to end: starting weights, order of the images, epochs, checkpoints."""
 
 import concurrent.futures
+import random
 import threading
 import time
 import warnings
@@ -41,13 +42,21 @@ class Finished(NamedTuple):
 
 
 def starting_point(network, seed):
-    """Fresh (weights, state) of the network, two lists of arrays, drawn by its initialisers."""
+    """Fresh (weights, state) of the network, two lists of arrays, drawn by its initialisers.
+
+    Layers that are frozen, or adapted to data, keep what they have.
+    """
+    readers = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
     own = settings.own_parts(*network._flatten_layers(include_self=False))
     with keras.utils.custom_object_scope({thing.__name__: thing for thing in own}):
         fresh = keras.models.clone_model(network)
     if not fresh.built:
         fresh.build(network.input_shape)
+    random.setstate(readers[0])
+    np.random.set_state(readers[1])
+    for old, new in zip(settings.kept(network), settings.kept(fresh), strict=True):
+        new.set_weights(old.get_weights())
     return tuple([ops.convert_to_numpy(variable) for variable in variables]
                  for variables in (fresh.trainable_variables, fresh.non_trainable_variables))
 

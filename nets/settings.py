@@ -63,6 +63,8 @@ def describe(network):
             config["trainable"] = False
         if own := own_parts(*layer._flatten_layers()):
             config["source"] = [source(thing) for thing in own]
+        if weights := [weight for part in kept(layer) for weight in part.get_weights()]:
+            config["weights"] = _sum(*map(np.ascontiguousarray, weights))
         described.append({type(layer).__name__: config})
     if not isinstance(network, keras.Sequential):
         position = {layer.name: number for number, layer in enumerate(network.layers)}
@@ -73,6 +75,11 @@ def describe(network):
         for layer, node in zip(described, nodes, strict=True):
             layer["from"] = sources(node["inbound_nodes"])
     return described
+
+
+def kept(layer):
+    """The parts of a layer or network whose weights are neither drawn nor learned: frozen, or adapted."""
+    return [part for part in layer._flatten_layers() if not part.trainable or hasattr(part, "adapt")]
 
 
 def describe_optimizer(optimizer):

@@ -297,6 +297,16 @@ def test_an_augmentation_may_know_labels(few):
 
     train(few, [same, knowing, functools.partial(knowing)], runs=2)
     assert len(seen) > 8 and all((labels == few.train.labels).all() for labels in seen)
+
+
+def test_an_augmentation_cannot_change_labels(few):
+    def careless(images, seed, labels):
+        labels[:] = 0
+        return images
+
+    with pytest.raises(ValueError, match="read-only"):
+        nets.train(sequential(nets.Softmax(10)), few, epochs=1, mini_batch_size=10, learning_rate=0.1,
+                   augment=[careless])
     halved = [10.0, 5.0] + 8 * [10.0]
     result = train(few, [functools.partial(nets.elastic, rotation=halved, either=True)])
     assert losses(result) != losses(train(few, [functools.partial(nets.elastic, rotation=10.0, either=True)]))

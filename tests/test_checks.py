@@ -159,6 +159,15 @@ def test_images_of_another_size_in_one_part():
         train(nets.Dataset(*[nets.Examples(IMAGES[:, ::2], LABELS)] * 3), trained())
 
 
+def test_parts_on_different_scales():
+    bright, dim = nets.Examples(IMAGES, LABELS), nets.Examples(IMAGES / np.float32(255), LABELS)
+    no_rescaling = keras.Sequential([nets.Softmax(10)])
+    with pytest.raises(ValueError, match="pixels on different scales, up to .*'train': 255.0.*'test': 1.0"):
+        nets.train(no_rescaling, nets.Dataset(bright, bright, dim), epochs=1, mini_batch_size=10,
+                   learning_rate=0.1)
+    check_dataset(nets.Dataset(dim, dim, dim._replace(images=dim.images / 2)))
+
+
 def test_labels_beyond_the_classes():
     with pytest.raises(ValueError, match="must end in probabilities of 13 classes"):
         train(data(labels=LABELS + 3))

@@ -1,6 +1,7 @@
 """The fingerprint: whatever decides a run is in it, and what cannot be told apart is refused by name."""
 
 import functools
+import importlib
 import itertools
 
 import keras
@@ -359,3 +360,15 @@ def test_plain_numbers_are_pythons():
     value = settings.plain({"a": np.float64(0.5), "b": (np.int32(3), np.bool_(True)), "c": None, 4: "x"})
     assert value == {"a": 0.5, "b": [3, True], "4": "x"}
     assert [type(v) for v in (value["a"], *value["b"])] == [float, int, bool]
+
+
+def test_a_library_is_known_wherever_pip_put_it(tmp_path, monkeypatch):
+    """As with pip install --target: its code is no part of the settings, and its modules are not refused."""
+    for name in ("installed", "readers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"its_{name}.py").write_text("def double(images, seed):\n    return images\n")
+        monkeypatch.syspath_prepend(tmp_path / name)
+    (tmp_path / "installed" / "its_installed-1.0.dist-info").mkdir()
+    installed, readers = (importlib.import_module(f"its_{name}") for name in ("installed", "readers"))
+    assert settings.describe_function(installed.double) == ["double", {}]
+    assert len(settings.describe_function(readers.double)) == 3

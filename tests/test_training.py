@@ -1,6 +1,7 @@
 """Training: it computes what the chapter's program computed, on either backend, and survives trouble."""
 
 import json
+import random
 import signal
 
 import experiments
@@ -12,7 +13,7 @@ from experiments import sequential
 from keras import ops
 
 import nets
-from nets import files, ledger, machine, runs
+from nets import files, ledger, machine, runs, settings
 from nets.epoch import compile_training, compiled, decays
 from nets.result import Result
 
@@ -380,6 +381,39 @@ def test_frozen_layers_stay_as_they_started(few, way):
     start = runs.starting_point(network, 0)
     np.testing.assert_array_equal(network.layers[1].kernel, start[1][0])
     assert np.ptp(network.layers[2].kernel.numpy()) > 0
+
+
+def test_what_is_frozen_or_adapted_keeps_its_weights_and_tells_networks_apart(few):
+    """As for a pretrained part: neither drawn anew nor learned, and another part is another network."""
+    normalization = keras.layers.Normalization(axis=None)
+    normalization.adapt(few.train.images.astype("float32"))
+    network = keras.Sequential([keras.Input((28, 28, 1)), normalization, nets.FullyConnected(20),
+                                nets.Softmax(10)])
+    network.layers[1].trainable = False
+    before = [weights.copy() for layer in network.layers[:2] for weights in layer.get_weights()]
+    train(network, few)
+    after = [weights for layer in network.layers[:2] for weights in layer.get_weights()]
+    assert len(before) == 5 and before[0] == few.train.images.mean().astype("float32")
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+    seen = [settings.describe(network)]
+    normalization.adapt(few.test.images.astype("float32"))
+    seen.append(settings.describe(network))
+    network.layers[1].set_weights([0 * weights for weights in network.layers[1].get_weights()])
+    seen.append(settings.describe(network))
+    assert len({settings.fingerprint(each) for each in seen}) == 3
+
+
+def test_the_readers_random_numbers_go_on_after_training(few):
+    network = small()
+    np.random.seed(7)
+    random.seed(7)
+    expected = np.random.random(), random.random()
+    np.random.seed(7)
+    random.seed(7)
+    train(network, few)
+    assert (np.random.random(), random.random()) == expected
 
 
 class Readers(keras.layers.Layer):
