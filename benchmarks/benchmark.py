@@ -29,7 +29,7 @@ import time
 from typing import NamedTuple
 
 HERE = pathlib.Path(__file__).resolve().parent
-BACKENDS = "tensorflow", "jax"
+BACKENDS = [backend for backend in ("tensorflow", "jax") if importlib.util.find_spec(backend)]
 NETWORKS = "shallow", "two-conv-pool", "dropout", "large matrices"
 GROWTH = {"runs": (1, 2, 4, 8, 16, 32), "mini_batch_size": (10, 30, 100, 300, 1000),
           "images": (10_000, 50_000, 250_000, 1_000_000), "units": (100, 300, 1000, 4000)}
@@ -68,7 +68,7 @@ def rows(network, torch, compiler, accelerator=False):
                   task("fit", "jax", ", layers of nets", cores=where[0]),
                   task("nets.train", "jax", ", layers of Keras", layers="keras", cores=where[0]),
                   task("nets.train", "jax", ", batch first", layers="batch first", cores=where[0])]
-    return tasks
+    return [task for task in tasks if task.backend in (*BACKENDS, "torch")]
 
 
 def growth(over):
@@ -200,7 +200,7 @@ def main(path, quick):
         growth_groups = [growth(over) for over in GROWTH]
         if quick:
             step_groups, growth_groups = [first_of_each("how", step_groups[0])], [growth("runs")[1:2]]
-        libraries = ["keras", "tensorflow", "jax", "numpy"] + ["torch"] * torch
+        libraries = ["keras", *BACKENDS, "numpy"] + ["torch"] * torch
         versions = {"python": platform.python_version(),
                     **{library: importlib.metadata.version(library) for library in libraries}}
         results = {"machine": machine, "versions": versions, "rows": [], "growth": []}

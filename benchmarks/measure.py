@@ -221,12 +221,12 @@ def matrix_products(shapes):
 
 def step(how, network, layers="nets", runs=1, mini_batch_size=10, images=50_000, units=100,
          steps_per_execution=1):
-    """(function that makes so many steps, facts about them, most steps)"""
+    """(function that makes so many steps, facts about them, fewest steps, most steps)"""
     if how == "matrix products":
         shapes = ([(1024, 1024, 1024, True)] * 2 if network == "large matrices"
                   else products(nets_network(network, units), mini_batch_size))
-        return matrix_products(shapes), {"mflop": mflop(shapes)}, 100_000
-    digits, facts = training_images(images), {}
+        return matrix_products(shapes), {"mflop": mflop(shapes)}, 1, 100_000
+    digits, facts, fewest, most = training_images(images), {}, 1, images // mini_batch_size
     if how.startswith("torch"):
         run = torch_loop(network, digits, mini_batch_size, compiled=how == "torch compiled")
     else:
@@ -238,23 +238,24 @@ def step(how, network, layers="nets", runs=1, mini_batch_size=10, images=50_000,
         if how == "fit":
             run = fit(network, digits, mini_batch_size, steps_per_execution)
         else:
-            run = nets_train(network, digits, mini_batch_size, runs)
-    return run, facts, images // mini_batch_size
+            from nets.epoch import block
+            run, fewest = nets_train(network, digits, mini_batch_size, runs), block(most)
+    return run, facts, fewest, most
 
 
 def answer_steps(answer, enough, runs=1, cores="all", **spec):
     """Prepare a step, then time as many as take `enough` seconds whenever asked."""
     if cores == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    run, facts, most = step(runs=runs, **spec)
+    run, facts, steps, most = step(runs=runs, **spec)
 
     def timed(steps):
         watch.start()
         run(steps)
         return watch.read()
 
-    began, steps = time.perf_counter(), 1
-    run(1)
+    began = time.perf_counter()
+    run(steps)
     compilation = time.perf_counter() - began
     while min(timed(steps), timed(steps))[0] < enough and steps < most:  # twice: the first call may be slow
         steps = min(2 * steps, most)

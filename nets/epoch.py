@@ -97,6 +97,14 @@ def descent(network, l2_per_batch, optimizer=None):
     return step
 
 
+def block(steps):
+    """The largest divisor of `steps` up to 100: so many steps in a row are a loop of known length.
+
+    In one of unknown length a GPU waits for the CPU before each step.
+    """
+    return max(n for n in range(1, min(100, steps) + 1) if steps % n == 0)
+
+
 def compile_training(network, l2_per_batch, several, optimizer=None):
     """The two compiled functions of a training: an epoch, and classifying.
 
@@ -108,7 +116,8 @@ def compile_training(network, l2_per_batch, several, optimizer=None):
     -------
     epoch(weights, state, images, labels, order, steps, learning_rate)
         takes the first `steps` rows of `order`, int32 (batches, [runs,] mini-batch size), as
-        mini-batches; returns the new weights and state, and the sum of the mini-batches' losses.
+        mini-batches, a multiple of `block(batches)`; returns the new weights and state, and the sum of
+        the mini-batches' losses.
     classify(weights, state, images)
         takes images (chunks, n, height, width, channels); returns probabilities
         ([runs,] chunks, n, classes).
@@ -132,7 +141,13 @@ def compile_training(network, l2_per_batch, several, optimizer=None):
                 weights, state, loss = step(*arrays, learning_rate)
             return weights, state, total + loss
 
-        return ops.fori_loop(0, steps, body, (weights, state, ops.zeros(order.shape[1:-1])))
+        in_a_row = block(order.shape[0])
+
+        def known_length(j, carry):
+            return ops.fori_loop(0, in_a_row, lambda i, carry: body(j * in_a_row + i, carry), carry)
+
+        start = weights, state, ops.zeros(order.shape[1:-1])
+        return ops.fori_loop(0, steps // in_a_row, known_length, start)
 
     def classify(weights, state, images):
         def chunk(images):

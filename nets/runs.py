@@ -112,13 +112,15 @@ class Trainer:
     def seconds_per_epoch(self, seeds, start):
         """How long an epoch of these runs takes, estimated; this compiles it."""
         weights, state = map(_tensors, start)
-        self.epoch(weights, state, self.prepare(seeds, 0), 0, steps=1)  # compiles
+        few = epoch.block(self.steps)
+        self.epoch(weights, state, self.prepare(seeds, 0), 0, steps=few)  # compiles
         began = time.perf_counter()
         prepared = self.prepare(seeds, 0)
         np.asarray(prepared[0][:1])  # waits, too
         ready = time.perf_counter()
-        self.epoch(weights, state, prepared, 0, steps=min(100, self.steps))
-        return ready - began + (time.perf_counter() - ready) * max(1, self.steps / 100)
+        few *= -(-min(50, self.steps) // few)
+        self.epoch(weights, state, prepared, 0, steps=few)
+        return ready - began + (time.perf_counter() - ready) * self.steps / few
 
 
 def train(task, seeds, checkpoint=None, announce=False):
@@ -162,6 +164,7 @@ def _train_group(trainer, seeds, start, path, stop, progress):
     """Train a group to its end: ((weights, state), history, checkpoint), or no history if it was stopped."""
     task = trainer.task
     weights, state, history = _resumed(start, path)
+    not_before = 0.0  # of the next checkpoint, so that large ones take a tenth of the time at most
     while len(history["loss"]) < len(task.rates) and not stalled(history, task.early_stopping):
         if stop.is_set():
             return None, {}, None
@@ -174,9 +177,11 @@ def _train_group(trainer, seeds, start, path, stop, progress):
             right = p.argmax(axis=-1) == getattr(task.data, part).labels
             history[f"{part}_accuracy"].append(right.mean(axis=1))
         history["seconds"].append(time.perf_counter() - began)
-        if path:
+        if path and (saving := time.perf_counter()) >= not_before:
             arrays = {f"variable{i}": np.asarray(value) for i, value in enumerate(weights + state)}
             files.save_arrays(path, arrays | {key: np.array(history[key]) for key in HISTORY})
+            seconds = time.perf_counter() - saving
+            not_before = saving + (10 * seconds if seconds > 0.5 else 0)
         progress.update(seeds, number + 1, history)
     return (weights, state), history, path
 

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import numbers
+import pathlib
 import sys
 import textwrap
 import types
@@ -197,10 +198,17 @@ def own_parts(*objects):
 def _of_a_library(thing):
     """Whether a class, a function or an object's class comes from `nets`, Python or an installed package."""
     root = (getattr(thing, "__module__", None) or type(thing).__module__).partition(".")[0]
-    file = getattr(sys.modules.get(root), "__file__", None) or ""
     mine = root == "__main__" or (root == "builtins" and isinstance(thing, types.FunctionType))  # by exec
-    return not mine and (root == "nets" or root in sys.stdlib_module_names
-                                   or "site-packages" in file or "dist-packages" in file)
+    return not mine and (root == "nets" or root in sys.stdlib_module_names or _installed(root))
+
+
+@functools.cache
+def _installed(root):
+    """Whether the package or module of this name lies where pip or a distribution installed it."""
+    file = pathlib.Path(getattr(sys.modules.get(root), "__file__", None) or "")
+    known = {"site-packages", "dist-packages"} & {*file.parts}
+    beside = (folder.glob("*.dist-info") for folder in file.parents[:2] if file.name)  # pip's --target
+    return bool(known) or any(map(any, beside))
 
 
 def _sum(*parts):

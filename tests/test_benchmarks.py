@@ -61,9 +61,9 @@ def test_arithmetic_of_a_step():
 def test_ways_to_train(spec):
     if spec["how"].startswith("torch"):
         pytest.importorskip("torch")
-    run, _, most = measure.step(network="two-conv-pool", images=120, **spec)
-    run(1)
-    run(2)
+    run, _, fewest, most = measure.step(network="two-conv-pool", images=120, **spec)
+    run(fewest)
+    run(min(2 * fewest, most))
     assert most == 120 // spec.get("mini_batch_size", 10) or spec["how"] == "matrix products"
 
 
@@ -81,10 +81,11 @@ def test_nets_train_rows_make_the_steps_asked_for(monkeypatch):
         return noted, classify
 
     monkeypatch.setattr(epoch, "compile_training", noting)
+    monkeypatch.setattr(epoch, "block", lambda steps: 2)
     run, *_ = measure.step(how="nets.train", network="shallow", images=120, runs=2)
-    run(7)
+    run(4)
     (steps, batch, changed), (other_steps, other_batch, other_changed) = seen
-    assert steps == other_steps == 7 and changed and other_changed
+    assert steps == other_steps == 4 and changed and other_changed
     assert batch != other_batch  # two different runs
 
 
