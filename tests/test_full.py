@@ -76,6 +76,7 @@ def test_full_trains_what_is_missing_in_processes_and_only_that(copy):
 
 
 def test_full_trains_each_seed_that_a_page_names(copy):
+    assert full(copy, "01", "--runs", "1").returncode == 0 and seeds(copy) == [0]
     path = copy / "book/01-tiny.ipynb"
     page = nbformat.read(path, as_version=4)
     page.cells.append(nbformat.v4.new_code_cell('train("tiny", seed=5)'))

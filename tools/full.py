@@ -94,10 +94,17 @@ def experiments(pages):
     found, failed, train = {}, [], nets.train
 
     def noted(network, data, **options):
-        result = train(network, data, **options)
-        if options.get("name"):
+        def note(result):
             experiment = Experiment(network, data, options, result)
             found.setdefault(experiment.key, experiment)
+
+        try:
+            result = train(network, data, **options)
+        except nets.ledger.MissingRecord:  # there are other runs
+            note(train(network, data, **{**options, "name": None}))
+            raise
+        if options.get("name"):
+            note(result)
         return result
 
     nets.train = noted
