@@ -590,6 +590,26 @@ def test_the_ablation_is_what_page_17_says():
     assert "with fewer\nthan ten" in page
 
 
+def test_foreign_digits_are_what_page_19_says():
+    """The tables that `make strict` holds to the code, and what the prose says of them."""
+    path = ROOT / "book" / "19-your-digits.ipynb"
+    page = " ".join(prose(path).split())
+    shown = {cell["id"]: "".join(map(text_of, cell["outputs"])) for cell in cells(path, "code")}
+    rows = {line[:18].strip(): [float(share) for share in line[18:].split()]
+            for line in shown["table"].splitlines()[1:]}
+    assert len(rows) == 4 and round(rows["pasted"][2] / 20) == 1 and rows["as MNIST"][2] // 1 == 95
+    assert "it reads one in five" in page and "it reads 95 percent of the same digits" in page
+    assert rows["boxed"][2] - rows["stretched"][2] > 10 * (rows["as MNIST"][2] - rows["boxed"][2]) > 0
+    assert rows["as MNIST"][2] - rows["pasted"][2] > 70 and "worth seventy points" in page
+    assert "expanded  reads 99.31%" in shown["networks"] and "misreads 69 of MNIST's 10,000 test digits" in page
+    worst = [int(count) for count in re.findall(r"(\d+) times", shown["errors"])]
+    assert 0.48 < sum(worst) / (1797 * (1 - rows["as MNIST"][2] / 100)) < 0.55
+    assert re.findall(r"(\d) taken for", shown["errors"]) == ["9", "4", "1"] and "make half of the errors" in page
+    shares = [float(line.split()[-1]) for line in shown["measured"].splitlines()[1:]]
+    assert len(shares) == 7 and (min(shares) // 1, max(shares) // 1) == (92, 97)
+    assert "92 to 97 percent" in page
+
+
 def test_the_vote_is_what_page_08_says():
     """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
