@@ -441,6 +441,32 @@ def test_plain_networks_are_what_page_16_says():
     assert round(9965 - large[0]) == 38 and "the 38 test digits that the large network lacks" in page
 
 
+def test_plain_keras_is_what_page_18_says():
+    page = " ".join(prose(ROOT / "book" / "18-plain-keras.ipynb").split())
+    relu, modern = (tool("results").recorded(name) for name in ("relu", "modern"))
+    assert [len(result.runs) for result in (relu, modern)] == [3, 3]
+    steps, before = (result.settings["epochs"] * (50000 // result.settings["mini_batch_size"])
+                     for result in (modern, relu))
+    assert (steps, before) == (4680, 300000) and "4,680 steps instead of 300,000" in page
+    assert round(before / steps) == 64 and relu.settings["epochs"] == 5 * modern.settings["epochs"]
+    both = [f"{values.mean():.2f} ± {values.std(ddof=1):.2f} %"
+            for values in (100 * result.test_accuracies for result in (modern, relu))]
+    assert "reads {} of the test digits after 12 epochs".format(both[0]) in page
+    assert "{} after 60".format(both[1]) in page
+    validation = [np.mean([max(run["validation_accuracy"]) for run in result.runs]) for result in (relu, modern)]
+    test = [result.test_accuracies.mean() for result in (relu, modern)]
+    assert [round(1e4 * (today - chapter)) for chapter, today in (test, validation)] == [-11, 6]
+    assert "it is eleven digits in 10,000 behind, by the validation images six ahead" in page
+
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text())["rows"]
+    step = {(row["network"], row["how"]): row["ms_per_step"]
+            for row in rows if row["cores"] == row["runs"] == 1}
+    slower = [step[network, f"fit {backend}"] / step[network, f"nets.train {backend}"]
+              for network in ("shallow", "two-conv-pool", "dropout") for backend in ("tensorflow", "jax")]
+    assert (round(min(slower)), round(max(slower))) == (2, 12)
+    assert "takes `fit` [from two to twelve times](13-speed.ipynb) as long, on one core and the same backend" in page
+
+
 @pytest.mark.parametrize("members", [9, 10])
 def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys):
     """Page 17 with made-up members, of which each is wrong on 100 digits of its own and doubts them."""
