@@ -451,9 +451,10 @@ def test_plain_keras_is_what_page_18_says():
     assert round(before / steps) == 64 and relu.settings["epochs"] == 5 * modern.settings["epochs"]
     both = [f"{values.mean():.2f} ± {values.std(ddof=1):.2f} %"
             for values in (100 * result.test_accuracies for result in (modern, relu))]
-    assert "reads {} of the test digits after 12 epochs".format(both[0]) in page
-    assert "{} after 60".format(both[1]) in page
-    validation = [np.mean([max(run["validation_accuracy"]) for run in result.runs]) for result in (relu, modern)]
+    assert f"reads {both[0]} of the test digits after 12 epochs" in page
+    assert f"{both[1]} after 60" in page
+    validation = [np.mean([max(run["validation_accuracy"]) for run in result.runs])
+                  for result in (relu, modern)]
     test = [result.test_accuracies.mean() for result in (relu, modern)]
     assert [round(1e4 * (today - chapter)) for chapter, today in (test, validation)] == [-11, 6]
     assert "it is eleven digits in 10,000 behind, by the validation images six ahead" in page
@@ -464,7 +465,8 @@ def test_plain_keras_is_what_page_18_says():
     slower = [step[network, f"fit {backend}"] / step[network, f"nets.train {backend}"]
               for network in ("shallow", "two-conv-pool", "dropout") for backend in ("tensorflow", "jax")]
     assert (round(min(slower)), round(max(slower))) == (2, 12)
-    assert "takes `fit` [from two to twelve times](13-speed.ipynb) as long, on one core and the same backend" in page
+    assert ("takes `fit` [from two to twelve times](13-speed.ipynb) as long, on one core and the same backend"
+            in page)
 
 
 @pytest.mark.parametrize("members", [9, 10])
