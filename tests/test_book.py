@@ -481,6 +481,34 @@ def test_plain_networks_are_what_page_16_says():
     assert 1.8 < loss[0] / loss[1] < 2 and "loss on bent digits is nearly halved" in page
 
 
+def test_plain_keras_is_what_page_18_says():
+    page = " ".join(prose(ROOT / "book" / "18-plain-keras.ipynb").split())
+    relu, modern = (tool("results").recorded(name) for name in ("relu", "modern"))
+    assert [len(result.runs) for result in (relu, modern)] == [3, 3]
+    steps, before = (result.settings["epochs"] * (50000 // result.settings["mini_batch_size"])
+                     for result in (modern, relu))
+    assert (steps, before) == (4680, 300000) and "4,680 steps instead of 300,000" in page
+    assert round(before / steps) == 64 and relu.settings["epochs"] == 5 * modern.settings["epochs"]
+    both = [f"{values.mean():.2f} ± {values.std(ddof=1):.2f} %"
+            for values in (100 * result.test_accuracies for result in (modern, relu))]
+    assert f"reads {both[0]} of the test digits after 12 epochs" in page
+    assert f"{both[1]} after 60" in page
+    validation = [np.mean([max(run["validation_accuracy"]) for run in result.runs])
+                  for result in (relu, modern)]
+    test = [result.test_accuracies.mean() for result in (relu, modern)]
+    assert [round(1e4 * (today - chapter)) for chapter, today in (test, validation)] == [-11, 6]
+    assert "it is eleven digits in 10,000 behind, by the validation images six ahead" in page
+
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text())["rows"]
+    step = {(row["network"], row["how"]): row["ms_per_step"]
+            for row in rows if row["cores"] == row["runs"] == 1}
+    slower = [step[network, f"fit {backend}"] / step[network, f"nets.train {backend}"]
+              for network in ("shallow", "two-conv-pool", "dropout") for backend in ("tensorflow", "jax")]
+    assert (round(min(slower)), round(max(slower))) == (2, 12)
+    assert ("takes `fit` [from two to twelve times](13-speed.ipynb) as long, on one core and the same backend"
+            in page)
+
+
 @pytest.mark.parametrize("members", [9, 10])
 def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys):
     """Page 17 with made-up members, of which each is wrong on 100 digits of its own and doubts them."""
@@ -601,10 +629,12 @@ def test_foreign_digits_are_what_page_19_says():
     assert "it reads one in five" in page and "it reads 95 percent of the same digits" in page
     assert rows["boxed"][2] - rows["stretched"][2] > 10 * (rows["as MNIST"][2] - rows["boxed"][2]) > 0
     assert rows["as MNIST"][2] - rows["pasted"][2] > 70 and "worth seventy points" in page
-    assert "expanded  reads 99.31%" in shown["networks"] and "misreads 69 of MNIST's 10,000 test digits" in page
+    assert "expanded  reads 99.31%" in shown["networks"]
+    assert "misreads 69 of MNIST's 10,000 test digits" in page
     worst = [int(count) for count in re.findall(r"(\d+) times", shown["errors"])]
     assert 0.48 < sum(worst) / (1797 * (1 - rows["as MNIST"][2] / 100)) < 0.55
-    assert re.findall(r"(\d) taken for", shown["errors"]) == ["9", "4", "1"] and "make half of the errors" in page
+    assert re.findall(r"(\d) taken for", shown["errors"]) == ["9", "4", "1"]
+    assert "make half of the errors" in page
     shares = [float(line.split()[-1]) for line in shown["measured"].splitlines()[1:]]
     assert len(shares) == 7 and (min(shares) // 1, max(shares) // 1) == (92, 97)
     assert "92 to 97 percent" in page
@@ -633,8 +663,9 @@ def test_results_tables_name_what_their_pages_train():
         code = ["".join(cell["source"]) for cell in cells(ROOT / "book" / f"{page}.ipynb", "code")]
         assert f'"{name}"' in "".join(code), f"{page} trains no {name}"
         assert claim is None or claim in CLAIMS, name
-    last = "".join("".join(cell["source"]) for cell in cells(NOTEBOOKS[-1], "code"))
-    assert all(f'name="{name}"' in last for name, _ in results.TOGETHER)
+    committees = cells(ROOT / "book" / "17-last-thirty-three.ipynb", "code")
+    code = "".join("".join(cell["source"]) for cell in committees)
+    assert all(f'name="{name}"' in code for name, _ in results.TOGETHER)
 
 
 def test_results_tables_say_what_was_measured_and_what_was_not(tmp_path, monkeypatch):

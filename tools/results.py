@@ -42,11 +42,12 @@ BEYOND = [
     ("ciresan-small-recipe", "… with the paper's recipe", "16-plain-deep-network", None, None),
     ("ciresan-small-plain", "… and on plain digits", "16-plain-deep-network", None, None),
     ("lstm-rows", "an LSTM that reads row by row", "12-where-next", None, None),
+    ("modern", "two convolutional layers, trained as today", "18-plain-keras", None, None),
     ("dropout-elastic", "the chapter's dropout network, bent digits", "14-distortions", None, None),
     ("committee", "a small modern network", "17-last-thirty-three", "Deotte 2018", 99.64),
 ]
 
-# Committees, on the last page: what ten runs in a row answer together.
+# Committees, on page 17: what ten runs in a row answer together.
 TOGETHER = [
     ("committee", "… ten of them together"),
     ("committee-60000", "… ten others together, on 60,000 images"),
