@@ -7,9 +7,12 @@ import keras
 import numpy as np
 
 from nets import data as checks
-from nets import ledger, machine, runs, settings
+from nets import groups, ledger, settings
 from nets.data import Dataset, Examples
 from nets.result import Result
+from nets.runs import Task
+
+UNASKED = 600  # seconds of training that a page may start without NETS_MODE
 
 
 def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimizer=None, l2=0.0, augment=(),
@@ -27,13 +30,17 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     are trained side by side: on a CPU a thread and a core each, on a GPU or TPU in one vectorised
     call. What happens is up to the environment variable NETS_MODE:
 
-    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, every epoch
-      is checkpointed, and the same call resumes after an interruption, bit for bit.
+    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, checkpoints
+      are written, and the same call resumes after an interruption, bit for bit.
     - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
       ledger has nothing by this name.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
-    - unset: "full" where there is a GPU or TPU; else "recorded" if the ledger knows these settings,
-      else "full", with the estimated time said first.
+    - unset: the ledger answers if it has any of these runs. Else it is said how long they take, and they
+      are trained if that is ten minutes at most; if it is more, the result is empty.
+
+    The ledger is the book's. Where the environment variable NETS_HOME names a folder, as one of your Drive
+    on Colab, your records and checkpoints are kept there, and found again by the next machine. They come
+    before the book's, which is then only read, and in "full" mode not even that.
 
     Parameters
     ----------
@@ -80,27 +87,31 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     described = _described(task, constant=not callable(learning_rate))
     if name is not None:
         ledger.check_name(name)
-    entry = ledger.Entry(name, described, task.data.test) if name and mode != "quick" else None
+    entries = ledger.entries(name, described, task.data.test, mode) if name and mode != "quick" else []
 
-    if mode == "recorded" and entry:
+    found = [entry.runs() for entry in entries]
+    known, answers = ({seed: value for both in reversed(found) for seed, value in both[part].items()}
+                      for part in (0, 1))
+    for entry in entries if mode == "recorded" and not known else []:
         entry.record()  # or the error that names the settings that differ
-    known, answers = entry.runs() if entry else ({}, {})
-    seeds = range(seed, seed + runs)
-    for_weights = entry and keep_weights
-    missing = [s for s in seeds if s not in known or (for_weights and s == seed and not entry.has_weights(s))]
-    some_known = any(s in known for s in seeds)
-    if mode == "recorded" or (mode is None and some_known and not machine.has_accelerator()):
+    seeds, own = range(seed, seed + runs), entries[0] if entries else None
+    holder = next((entry for entry, (its, _) in zip(entries, found, strict=True) if seed in its), None)
+    without_weights = bool(keep_weights and holder) and not holder.has_weights(seed)
+    missing = [s for s in seeds if s not in known or (without_weights and s == seed)]
+    if mode == "recorded" or (mode is None and any(s in known for s in seeds)):
         missing = []
-    if for_weights and seed in known and seed not in missing:
-        entry.load_weights(network, seed, answers[seed])
+    if keep_weights and holder and seed not in missing:
+        holder.load_weights(network, seed, answers[seed])
 
-    for finished in _trained(task, missing, entry, known, announce=mode is None):
+    if own and missing:
+        own.prepare(found[0][0])
+    for finished in groups.train(task, missing, own and own.checkpoint, UNASKED if mode is None else None):
         run, probabilities = finished.run, ledger.rounded(finished.probabilities)
         known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
             _assign(network, finished.variables)
-        if entry:
-            entry.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
+        if own:
+            own.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
     done = [s for s in seeds if s in known]
     if known and not done:
         raise ledger.MissingRecord(
@@ -132,7 +143,7 @@ def evaluate(network, images, labels):
 
 
 def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment, early_stopping):
-    """The `runs.Task` of these arguments, or ValueError for what cannot be worked with."""
+    """The `Task` of these arguments, or ValueError for what cannot be worked with."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
                          f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
@@ -155,7 +166,7 @@ def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, 
             if not isinstance(rate, numbers.Real) or not 0 < rate < float("inf"):
                 raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}; or "
                                  "name an optimizer in its place.")
-    return runs.Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
+    return Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
                      tuple(augment), early_stopping, optimizer)
 
 
@@ -233,15 +244,6 @@ def _described(task, constant):
     if task.augment:
         described["augment"] = [settings.describe_function(function) for function in task.augment]
     return described
-
-
-def _trained(task, seeds, entry, known, announce):
-    """The runs with these seeds as they are finished; nothing is done for none."""
-    if not seeds:
-        return ()
-    if entry:
-        entry.prepare(known)
-    return runs.train(task, seeds, entry and entry.checkpoint, announce)
 
 
 def _assign(network, values):
