@@ -387,8 +387,8 @@ def test_without_its_backend_import_says_what_to_do(backend, other):
 def test_a_keras_that_is_too_old_is_refused():
     code, errors = imported("import keras; keras.__version__ = '3.9.2'", KERAS_BACKEND="jax")
     assert code and errors.splitlines()[-1] == (
-        "ImportError: nets needs Keras 3.10 or later, and this is 3.9.2: run `pip install --upgrade keras`, and "
-        "start Python anew.")
+        "ImportError: nets needs Keras 3.10 or later, and this is 3.9.2: run `pip install --upgrade keras`, "
+        "and start Python anew.")
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
