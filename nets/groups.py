@@ -17,6 +17,7 @@ from nets.words import counted, duration, printable
 
 HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
 SAVING = 0.1  # the share of its time that a run writes checkpoints, at most
+UNASKED = 600  # seconds of training that are begun unasked, at most
 
 
 class Finished(NamedTuple):
@@ -27,12 +28,12 @@ class Finished(NamedTuple):
     variables: list  # arrays, as the network's trainable and then its other variables
 
 
-def train(task, seeds, checkpoint=None, most=None):
+def train(task, seeds, checkpoint=None, asked=True):
     """Train the runs with these seeds; yields a `Finished` for each as it is over.
 
     On a CPU each has a thread and a core, on a GPU or TPU all are one vectorised call, where the network
     can be vectorised. `checkpoint` gives the file in which a group of runs, a list of seeds, is kept.
-    With `most` it is said how long it will take; if that is more than so many seconds, nothing is trained.
+    Unless `asked`, it is said how long it will take; if that is more than ten minutes, nothing is trained.
     """
     if not seeds:
         return
@@ -49,7 +50,7 @@ def train(task, seeds, checkpoint=None, most=None):
         seconds = max(pool.map(trainer.seconds_per_epoch, groups[:workers], starts[:workers]))
         progress.expect({group[0]: len(own[-1]["loss"]) for group, own in zip(groups, resumed, strict=True)},
                         workers, seconds)
-        if most is not None and _left_out(task, seeds, progress.time_left(), most):
+        if not asked and _left_out(task, seeds, progress.time_left()):
             return
         futures = {pool.submit(_train_group, trainer, *own, stop, progress): own[-1]
                    for own in zip(groups, resumed, paths, strict=True)}
@@ -81,11 +82,11 @@ def _compiled(task, seeds, several, pool):
     return _compiled(task, seeds, False, pool)  # where an error of another cause comes again
 
 
-def _left_out(task, seeds, seconds, most):
+def _left_out(task, seeds, seconds):
     """Say how long these runs take, and whether that is too much to train them."""
     what = f"{counted(len(seeds), 'run')} of {counted(len(task.rates), 'epoch')} on {machine.device()}"
     how_long = f"{'at most' if task.early_stopping else 'about'} {duration(seconds)}"
-    left_out = seconds > most
+    left_out = seconds > UNASKED
     print(printable(f"Not trained, as it would take {how_long}: {what}. NETS_MODE=full trains it." if left_out
                     else f"Training {what}: {how_long}."), flush=True)
     return left_out

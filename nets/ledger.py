@@ -59,8 +59,7 @@ class Entry:
     Its files are `<name><suffix>`, unless a record with other settings already has this name: then
     `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
 
-    test : Examples, what the runs' predictions are held against
-    folder : path of the ledger; the book's by default
+    test : Examples, what the runs' predictions are held against; folder : path, the book's by default
     """
 
     def __init__(self, name, settings, test, folder=None):

@@ -2,17 +2,16 @@
 
 import contextlib
 import numbers
+from collections import ChainMap
 
 import keras
 import numpy as np
 
 from nets import data as checks
-from nets import groups, ledger, settings
+from nets import groups, ledger, needed, settings
 from nets.data import Dataset, Examples
 from nets.result import Result
 from nets.runs import Task
-
-UNASKED = 600  # seconds of training that a page may start without NETS_MODE
 
 
 def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimizer=None, l2=0.0, augment=(),
@@ -38,9 +37,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     - unset: the ledger answers if it has any of these runs. Else it is said how long they take, and they
       are trained if that is ten minutes at most; if it is more, the result is empty.
 
-    The ledger is the book's. Where the environment variable NETS_HOME names a folder, as one of your Drive
-    on Colab, your records and checkpoints are kept there, and found again by the next machine. They come
-    before the book's, which is then only read, and in "full" mode not even that.
+    Where NETS_HOME names a folder, records and checkpoints are kept there, and found by the next machine;
+    the book's ledger is then only read, and not in "full" mode.
 
     Parameters
     ----------
@@ -88,14 +86,12 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     if name is not None:
         ledger.check_name(name)
     entries = ledger.entries(name, described, task.data.test, mode) if name and mode != "quick" else []
-
-    found = [entry.runs() for entry in entries]
-    known, answers = ({seed: value for both in reversed(found) for seed, value in both[part].items()}
-                      for part in (0, 1))
+    found = [entry.runs() for entry in entries] or [({}, {})]
+    known, answers = (dict(ChainMap(*dicts)) for dicts in zip(*found, strict=True))
     for entry in entries if mode == "recorded" and not known else []:
         entry.record()  # or the error that names the settings that differ
     seeds, own = range(seed, seed + runs), entries[0] if entries else None
-    holder = next((entry for entry, (its, _) in zip(entries, found, strict=True) if seed in its), None)
+    holder = next((entry for entry, (its, _) in zip(entries, found, strict=False) if seed in its), None)
     without_weights = bool(keep_weights and holder) and not holder.has_weights(seed)
     missing = [s for s in seeds if s not in known or (without_weights and s == seed)]
     if mode == "recorded" or (mode is None and any(s in known for s in seeds)):
@@ -104,14 +100,15 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
         holder.load_weights(network, seed, answers[seed])
 
     if own and missing:
-        own.prepare(found[0][0])
-    for finished in groups.train(task, missing, own and own.checkpoint, UNASKED if mode is None else None):
+        own.prepare(known=found[0][0])
+    for finished in groups.train(task, missing, own and own.checkpoint, asked=mode is not None):
         run, probabilities = finished.run, ledger.rounded(finished.probabilities)
         known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
             _assign(network, finished.variables)
         if own:
             own.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
+
     done = [s for s in seeds if s in known]
     if known and not done:
         raise ledger.MissingRecord(
@@ -137,9 +134,6 @@ def evaluate(network, images, labels):
     checks.check_labels(labels, "labels", images, classes=getattr(network, "output_shape", [None])[-1])
     probabilities = network.predict(images, batch_size=500, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
-
-
-# ---- what is asked ----
 
 
 def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment, early_stopping):
@@ -188,6 +182,7 @@ def _check_optimizer(optimizer, learning_rate):
                          "from weight decay for an optimizer: leave these options out.")
 
 
+@needed.without_log()  # of TensorFlow, which Keras imports on JAX, too, when it describes a network
 def _check_network(network, data):
     """Build the network, and raise ValueError unless it is a chain or graph from images to probabilities."""
     if not isinstance(network, keras.Model):
@@ -230,6 +225,7 @@ def _shortened(task):
                          mini_batch_size=min(task.mini_batch_size, len(data.train.labels)))
 
 
+@needed.without_log()
 def _described(task, constant):
     """Everything that decides the outcome, as plain data."""
     rate = ({"optimizer": settings.describe_optimizer(task.optimizer)} if task.optimizer
