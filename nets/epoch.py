@@ -1,6 +1,7 @@
 """What is compiled: a step of gradient descent, an epoch of them, and classifying."""
 
 import contextlib
+import functools
 
 import keras
 from keras import ops
@@ -23,7 +24,9 @@ def compiled(function):
         import jax
         return jax.jit(function)
     import tensorflow as tf
-    return tf.function(function, jit_compile=True)
+    of_its_own = functools.partial(function)  # TensorFlow warns where the same code is compiled often
+    of_its_own.__name__ = function.__name__
+    return tf.function(of_its_own, jit_compile=True)
 
 
 def stateless(optimizer, weights):

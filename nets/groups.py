@@ -47,14 +47,16 @@ def train(task, seeds, checkpoint=None, asked=True):
         paths = [checkpoint and checkpoint(group) for group in groups]
         resumed = [_resumed(*own) for own in zip(starts, paths, strict=True)]
         workers = 1 if trainer.several else min(len(groups), machine.cores())
-        seconds = max(pool.map(trainer.seconds_per_epoch, groups[:workers], starts[:workers]))
+        timed = [pool.submit(trainer.seconds_per_epoch, *own)
+                 for own in zip(groups[:workers], starts[:workers], strict=True)]
+        seconds = max(future.result() for future in _as_over(timed))
         progress.expect({group[0]: len(own[-1]["loss"]) for group, own in zip(groups, resumed, strict=True)},
                         workers, seconds)
         if not asked and _left_out(task, seeds, progress.time_left()):
             return
         futures = {pool.submit(_train_group, trainer, *own, stop, progress): own[-1]
                    for own in zip(groups, resumed, paths, strict=True)}
-        for future in concurrent.futures.as_completed(futures):
+        for future in _as_over(futures):
             yield from future.result()
             if path := futures[future]:  # its runs are in the ledger now
                 path.unlink(missing_ok=True)
@@ -62,6 +64,14 @@ def train(task, seeds, checkpoint=None, asked=True):
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         progress.clear()
+
+
+def _as_over(futures):
+    """The futures as they are over. No wait is longer than a second: then Ctrl-C is heard on any system."""
+    left = set(futures)
+    while left:
+        over, left = concurrent.futures.wait(left, 1, concurrent.futures.FIRST_COMPLETED)
+        yield from over
 
 
 def _compiled(task, seeds, several, pool):
@@ -73,7 +83,8 @@ def _compiled(task, seeds, several, pool):
     groups = [seeds] if several else [[seed] for seed in seeds]
     starts = [trainer.start(group) for group in groups]  # here: initialisers share one random state
     try:
-        pool.submit(trainer.compile, groups[0], starts[0]).result()
+        for future in _as_over([pool.submit(trainer.compile, groups[0], starts[0])]):
+            future.result()
         return trainer, groups, starts
     except Exception as error:
         full = re.search("resource.?exhausted|out of memory", f"{type(error)} {error}", re.IGNORECASE)

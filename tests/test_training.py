@@ -294,7 +294,7 @@ def test_an_interrupt_ends_the_call_whatever_is_computed(home, few, interrupt, w
     with pytest.raises(KeyboardInterrupt):
         train(small(), few, augment=[nets.affine], name="stopped")
     wait()
-    assert not (home / "runs").exists() and not list(home.glob("checkpoints/*"))
+    assert not (home / "runs").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such signal")
@@ -332,6 +332,15 @@ def test_an_epoch_is_over_when_it_returns(few):
 
 
 # ---- compilation ----
+
+
+def test_a_page_may_train_many_networks(caplog):
+    """TensorFlow complains where it compiles the same code often, unless told apart."""
+    for number in range(7):
+        def plus(value, number=number):
+            return value + number
+        assert float(compiled(plus)(ops.ones(()))) == 1 + number
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("together", [False, True])
