@@ -1,5 +1,6 @@
 """What a run consists of: starting weights, order of the images, epochs, answers."""
 
+import math
 import time
 from typing import NamedTuple
 
@@ -118,19 +119,20 @@ class Trainer:
 
     def seconds_per_epoch(self, seeds, start):
         """How long an epoch of these runs takes, by a part of it; from now on a stretch has half a second."""
-        weights, state = map(tensors, start)
-        block = epoch.block(self.steps)
-        few = block * -(-min(50, self.steps) // block)
-        times = [time.perf_counter()]
+        (weights, state), block = map(tensors, start), epoch.block(self.steps)
+        began, few, learning = time.perf_counter(), 0, 0.0
         prepared = self.prepare(seeds, 0)
         np.asarray(prepared[0][:1])  # waits, too
-        times.append(time.perf_counter())
-        self.epoch(weights, state, prepared, 0, steps=few)
-        times.append(time.perf_counter())
+        preparing = time.perf_counter() - began
+        while few < self.steps and learning < 0.2:  # what takes less says little
+            few = min(self.steps, block * max(1, math.ceil(few / block * 0.3 / (learning or 1))))
+            began = time.perf_counter()
+            self.epoch(weights, state, prepared, 0, steps=few)
+            learning = time.perf_counter() - began
+        began = time.perf_counter()
         np.asarray(self._classify(weights, state, self.parts["test"][0]))
-        times.append(time.perf_counter())
-        preparing, learning, answering = np.diff(times)
-        self.stretch = few * max(1, int(0.5 / learning))
+        answering = time.perf_counter() - began
+        self.stretch = block * max(1, int(few / block * 0.5 / learning))
         return (preparing + learning * self.steps / few
                 + answering * sum(len(images) for images in self.parts.values()))
 
