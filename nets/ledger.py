@@ -35,8 +35,14 @@ def mode():
     return value
 
 
+def home():
+    """The folder of the reader's records and checkpoints: NETS_HOME, or else the book's data."""
+    named = os.environ.get("NETS_HOME")
+    return pathlib.Path(named).expanduser() if named else HOME
+
+
 def directory():
-    """The ledger's folder."""
+    """The folder of the book's ledger."""
     return HOME / "runs"
 
 
@@ -53,19 +59,19 @@ class Entry:
     Its files are `<name><suffix>`, unless a record with other settings already has this name: then
     `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
 
-    test : Examples, what the runs' predictions are held against
+    test : Examples, what the runs' predictions are held against; folder : path, the book's by default
     """
 
-    def __init__(self, name, settings, test):
+    def __init__(self, name, settings, test, folder=None):
         check_name(name)
-        self.name, self.settings, self.test = name, settings, test
+        self.name, self.settings, self.test, self.folder = name, settings, test, folder or directory()
         self.fingerprint = fingerprint(settings)
 
     def path(self, suffix=".json"):
         """Where this experiment's file is or belongs."""
-        plain = directory() / f"{self.name}.json"
+        plain = self.folder / f"{self.name}.json"
         taken = plain.exists() and read(plain)["fingerprint"] != self.fingerprint
-        return directory() / ((f"{self.name}~{self.fingerprint[:8]}" if taken else self.name) + suffix)
+        return self.folder / ((f"{self.name}~{self.fingerprint[:8]}" if taken else self.name) + suffix)
 
     def record(self):
         """The record with exactly these settings, or None if nothing has this name.
@@ -77,7 +83,7 @@ class Entry:
         own = self.path()
         if own.exists() and (record := read(own))["fingerprint"] == self.fingerprint:
             return record
-        plain = directory() / f"{self.name}.json"
+        plain = self.folder / f"{self.name}.json"
         if not plain.exists():
             return None
         other = read(plain)["settings"]
@@ -120,7 +126,7 @@ class Entry:
 
         known : seeds of the recorded runs, whose checkpoints are of no more use
         """
-        folder, new = directory(), not directory().exists()
+        folder, new = self.folder, not self.folder.exists()
         try:
             with files.locked(folder):
                 files.write_text(folder / ".trial", "")
@@ -128,9 +134,9 @@ class Entry:
             if new:  # until there is something to record
                 shutil.rmtree(folder)
         except OSError as error:
-            raise OSError(f"The ledger {folder} cannot be written ({error}): make it writable, or leave out "
-                          "`name`, so that nothing is recorded.") from error
-        for folder in (directory(), checkpoints()):
+            raise OSError(f"The ledger {folder} cannot be written ({error}): name another folder in "
+                          "NETS_HOME, or leave out `name`, so that nothing is recorded.") from error
+        for folder in (self.folder, home() / "checkpoints"):
             files.sweep(folder)
         mine = self.checkpoint(["*"])
         for path in mine.parent.glob(mine.name):
@@ -141,14 +147,14 @@ class Entry:
     def checkpoint(self, seeds):
         """The file for the runs with these seeds while they train."""
         parts = [self.name, self.fingerprint, keras.backend.backend(), *map(str, seeds)]
-        return checkpoints() / ("-".join(parts) + ".npz")
+        return home() / "checkpoints" / ("-".join(parts) + ".npz")
 
     def add(self, run, probabilities, network=None):
         """Add a finished run and its `rounded` probabilities to the record, or start one.
 
         With a network, which then holds the run's weights, these are stored, too.
         """
-        with files.locked(directory()):
+        with files.locked(self.folder):
             runs, arrays = self.runs()
             if not runs:
                 self.path(".weights.h5").unlink(missing_ok=True)  # of a record that somebody removed
@@ -204,6 +210,12 @@ class Entry:
             raise _damaged(path, why)
 
 
+def entries(name, settings, test, mode):
+    """The entries of this experiment: the reader's own, and to look it up, not in "full" mode, the book's."""
+    own = Entry(name, settings, test, home() / "runs")
+    return [own] if mode == "full" or own.folder == directory() else [own, Entry(name, settings, test)]
+
+
 def read(path):
     """The record in the file `path`, complete."""
     try:
@@ -227,12 +239,6 @@ def read(path):
 def _damaged(path, why, remedy="remove it and train again with NETS_MODE=full"):
     return ValueError(f"{path.name} in the ledger is damaged ({why}): restore it, for example with "
                       f"`git checkout`, or {remedy}.")
-
-
-def checkpoints():
-    """The folder NETS_CHECKPOINTS (on Colab, name one of your Drive), or one beside the ledger."""
-    named = os.environ.get("NETS_CHECKPOINTS")
-    return pathlib.Path(named).expanduser() if named else directory().parent / "checkpoints"
 
 
 def rounded(probabilities):

@@ -2,14 +2,16 @@
 
 import contextlib
 import numbers
+from collections import ChainMap
 
 import keras
 import numpy as np
 
 from nets import data as checks
-from nets import ledger, machine, runs, settings
+from nets import groups, ledger, needed, settings
 from nets.data import Dataset, Examples
 from nets.result import Result
+from nets.runs import Task
 
 
 def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimizer=None, l2=0.0, augment=(),
@@ -27,13 +29,16 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     are trained side by side: on a CPU a thread and a core each, on a GPU or TPU in one vectorised
     call. What happens is up to the environment variable NETS_MODE:
 
-    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, every epoch
-      is checkpointed, and the same call resumes after an interruption, bit for bit.
+    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, checkpoints
+      are written, and the same call resumes after an interruption, bit for bit.
     - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
       ledger has nothing by this name.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
-    - unset: "full" where there is a GPU or TPU; else "recorded" if the ledger knows these settings,
-      else "full", with the estimated time said first.
+    - unset: the ledger answers if it has any of these runs. Else it is said how long they take, and they
+      are trained if that is ten minutes at most; if it is more, the result is empty.
+
+    Where NETS_HOME names a folder, records and checkpoints are kept there, and found by the next machine;
+    the book's ledger is then only read, and not in "full" mode.
 
     Parameters
     ----------
@@ -80,27 +85,30 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     described = _described(task, constant=not callable(learning_rate))
     if name is not None:
         ledger.check_name(name)
-    entry = ledger.Entry(name, described, task.data.test) if name and mode != "quick" else None
-
-    if mode == "recorded" and entry:
+    entries = ledger.entries(name, described, task.data.test, mode) if name and mode != "quick" else []
+    found = [entry.runs() for entry in entries] or [({}, {})]
+    known, answers = (dict(ChainMap(*dicts)) for dicts in zip(*found, strict=True))
+    for entry in entries if mode == "recorded" and not known else []:
         entry.record()  # or the error that names the settings that differ
-    known, answers = entry.runs() if entry else ({}, {})
-    seeds = range(seed, seed + runs)
-    for_weights = entry and keep_weights
-    missing = [s for s in seeds if s not in known or (for_weights and s == seed and not entry.has_weights(s))]
-    some_known = any(s in known for s in seeds)
-    if mode == "recorded" or (mode is None and some_known and not machine.has_accelerator()):
+    seeds, own = range(seed, seed + runs), entries[0] if entries else None
+    holder = next((entry for entry, (its, _) in zip(entries, found, strict=False) if seed in its), None)
+    without_weights = bool(keep_weights and holder) and not holder.has_weights(seed)
+    missing = [s for s in seeds if s not in known or (without_weights and s == seed)]
+    if mode == "recorded" or (mode is None and any(s in known for s in seeds)):
         missing = []
-    if for_weights and seed in known and seed not in missing:
-        entry.load_weights(network, seed, answers[seed])
+    if keep_weights and holder and seed not in missing:
+        holder.load_weights(network, seed, answers[seed])
 
-    for finished in _trained(task, missing, entry, known, announce=mode is None):
+    if own and missing:
+        own.prepare(known=found[0][0])
+    for finished in groups.train(task, missing, own and own.checkpoint, asked=mode is not None):
         run, probabilities = finished.run, ledger.rounded(finished.probabilities)
         known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
             _assign(network, finished.variables)
-        if entry:
-            entry.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
+        if own:
+            own.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
+
     done = [s for s in seeds if s in known]
     if known and not done:
         raise ledger.MissingRecord(
@@ -128,11 +136,8 @@ def evaluate(network, images, labels):
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
-# ---- what is asked ----
-
-
 def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment, early_stopping):
-    """The `runs.Task` of these arguments, or ValueError for what cannot be worked with."""
+    """The `Task` of these arguments, or ValueError for what cannot be worked with."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
                          f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
@@ -155,7 +160,7 @@ def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, 
             if not isinstance(rate, numbers.Real) or not 0 < rate < float("inf"):
                 raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}; or "
                                  "name an optimizer in its place.")
-    return runs.Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
+    return Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
                      tuple(augment), early_stopping, optimizer)
 
 
@@ -177,6 +182,7 @@ def _check_optimizer(optimizer, learning_rate):
                          "from weight decay for an optimizer: leave these options out.")
 
 
+@needed.without_log()  # of TensorFlow, which Keras imports on JAX, too, when it describes a network
 def _check_network(network, data):
     """Build the network, and raise ValueError unless it is a chain or graph from images to probabilities."""
     if not isinstance(network, keras.Model):
@@ -219,6 +225,7 @@ def _shortened(task):
                          mini_batch_size=min(task.mini_batch_size, len(data.train.labels)))
 
 
+@needed.without_log()
 def _described(task, constant):
     """Everything that decides the outcome, as plain data."""
     rate = ({"optimizer": settings.describe_optimizer(task.optimizer)} if task.optimizer
@@ -233,15 +240,6 @@ def _described(task, constant):
     if task.augment:
         described["augment"] = [settings.describe_function(function) for function in task.augment]
     return described
-
-
-def _trained(task, seeds, entry, known, announce):
-    """The runs with these seeds as they are finished; nothing is done for none."""
-    if not seeds:
-        return ()
-    if entry:
-        entry.prepare(known)
-    return runs.train(task, seeds, entry and entry.checkpoint, announce)
 
 
 def _assign(network, values):

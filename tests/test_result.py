@@ -46,6 +46,26 @@ def test_chart_names_the_source(options, expected):
     plt.close("all")
 
 
+@pytest.mark.parametrize("show", [
+    lambda: plots.accuracy(), lambda: plots.digits([]), lambda: plots.panels(np.zeros((5, 5, 0))),
+    lambda: compare([], [])])
+def test_where_there_is_nothing_to_show_this_is_said(capsys, show):
+    show()
+    output, errors = capsys.readouterr()
+    assert output.startswith("There are no ") and output.count("\n") == 1 and not errors
+    assert not plt.get_fignums()
+
+
+def test_a_result_without_runs_is_shown_as_such(capsys, recwarn):
+    empty = Result("none", {}, [], [], 3)
+    plots.accuracy(empty, claimed=0.99)
+    assert drawn()[0] == ["none: not run yet", "the chapter: 99.00 %"] and not list(recwarn)
+    assert "not run yet" in str(empty) and not empty.test_accuracies.size
+    for what in ("best_run", "test_accuracy"):
+        with pytest.raises(ValueError, match="none: not run yet.*NETS_MODE=full"):
+            getattr(empty, what)
+
+
 # ---- nothing is left out ----
 
 
@@ -116,11 +136,28 @@ def test_printing_works_on_any_console(monkeypatch, encoding):
 def test_the_progress_line_works_on_any_console(monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", console)
-    progress = Progress(1, 1, 5, 1.0)
+    progress = Progress(5)
     progress.watched, progress.in_notebook = True, False
-    progress.update([0], 2, {"seconds": [1.0], "loss": [0.5], "validation_accuracy": [0.9]})
+    progress.show("compiling …")
+    progress.expect({0: 0}, 1, 2.0)
+    progress.update([0], 0.25, {"seconds": []})
+    history = {"seconds": [1.0], "loss": [0.5], "validation_accuracy": [0.9]}
+    progress.update([0], 2, history)
+    progress.clear()
+    progress.update([0], 2.5, history)  # it was stopped
     console.flush()
-    assert b"epoch 2/5 of run 0 | loss 0.5000 | validation 90.00%" in console.buffer.getvalue()
+    assert console.buffer.getvalue().decode().split("\r\033[K") == [
+        "", "compiling ...", "25% of epoch 1/5 of run 0 | 10 s left",
+        "epoch 2/5 of run 0 | loss 0.5000 | validation 90.00% | 3 s left", ""]
+
+
+@pytest.mark.parametrize("done, workers, epochs_left", [
+    ([0], 1, 10), ([0, 0, 0], 1, 30), ([0, 0, 0], 2, 20), ([4, 0.5, 0], 2, 16), ([10, 8, 0], 2, 10),
+    ([10, 10, 10], 2, 0)])
+def test_the_time_left_counts_workers_and_the_last_run_alone(done, workers, epochs_left):
+    progress = Progress(10)
+    progress.expect(dict(enumerate(done)), workers, 3.0)
+    assert progress.time_left() == 3 * epochs_left
 
 
 def test_words():

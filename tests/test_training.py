@@ -1,8 +1,10 @@
 """Training: it computes what the chapter's program computed, on either backend, and survives trouble."""
 
 import json
+import os
 import random
 import signal
+import threading
 
 import experiments
 import keras
@@ -13,8 +15,9 @@ from experiments import sequential
 from keras import ops
 
 import nets
-from nets import files, ledger, machine, runs, settings
+from nets import files, groups, ledger, machine, runs, settings
 from nets.epoch import compile_training, compiled, decays
+from nets.progress import Progress
 from nets.result import Result
 
 
@@ -240,6 +243,84 @@ def test_training_learns(mnist):
     assert train(small(), digits, epochs=5).test_accuracy > 0.8
 
 
+# ---- stretches, interrupts ----
+
+
+def test_an_epoch_in_stretches_is_the_same(few, monkeypatch):
+    """To the last bit; and what is told meanwhile."""
+    monkeypatch.setattr("nets.epoch.block", lambda steps: 3)
+    network, shares, ends = experiments.with_dropout(), [], []
+    network.build((None, 28, 28, 1))
+    trainer = runs.Trainer(runs.Task(network, few, [0.1], 10), several=False)
+    for trainer.stretch in (30, 12):
+        start = ([ops.convert_to_tensor(array) for array in arrays] for arrays in trainer.start([0]))
+        weights, state, loss = trainer.epoch(*start, trainer.prepare([0], 0), 0, watch=shares.append)
+        ends.append([np.asarray(array).tobytes() for array in (*weights, *state, loss)])
+    assert ends[0] == ends[1] and shares == [12 / 30, 24 / 30]
+
+
+@pytest.fixture
+def interrupt():
+    """Interrupts the main thread, as Ctrl-C does, and waits until that has ended the call."""
+    ended, late = threading.Event(), []
+
+    def send():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        if not ended.wait(60):
+            late.append(True)
+
+    def wait():
+        ended.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("ThreadPoolExecutor"):
+                thread.join(60)
+        assert not late
+
+    yield send, wait
+    ended.set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signal")
+@pytest.mark.parametrize("when", ["compiling", "measuring", "training"])
+def test_an_interrupt_ends_the_call_whatever_is_computed(home, few, interrupt, when, monkeypatch):
+    calls, (send, wait) = [], interrupt
+
+    def endless(functions, images, labels, seed, epoch):
+        calls.append(epoch)
+        if len(calls) == 1 + ["compiling", "measuring", "training"].index(when):
+            send()
+        return images
+
+    monkeypatch.setattr("nets.augment.all_of", endless)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), few, augment=[nets.affine], name="stopped")
+    wait()
+    assert not (home / "runs").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signal")
+def test_an_interrupted_run_stops_within_its_epoch_and_goes_on_later(home, few, interrupt, monkeypatch):
+    undisturbed = measured(train(small(), few, epochs=3))
+    monkeypatch.setattr("nets.epoch.block", lambda steps: 3)
+    monkeypatch.setattr(runs.Trainer, "seconds_per_epoch", lambda trainer, *_: setattr(trainer, "stretch", 6)
+                        or 1.0)
+    told, update, (send, wait) = [], Progress.update, interrupt
+
+    def interrupting(progress, group, epoch, history):
+        told.append(epoch)
+        update(progress, group, epoch, history)
+        if epoch == 1.4:
+            send()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Progress, "update", interrupting)
+        train(small(), few, epochs=3, name="stopped")
+    wait()
+    assert told == [0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4]
+    assert len(files.load_arrays(next((home / "checkpoints").iterdir()))["loss"]) == 1
+    assert measured(train(small(), few, epochs=3, name="stopped")) == undisturbed
+
+
 def test_an_epoch_is_over_when_it_returns(few):
     """So that what is timed has ended: on JAX an array may stand for one that is still being computed."""
     network = sequential(nets.Softmax(10))
@@ -252,6 +333,15 @@ def test_an_epoch_is_over_when_it_returns(few):
 
 
 # ---- compilation ----
+
+
+def test_a_page_may_train_many_networks(caplog):
+    """TensorFlow complains where it compiles the same code often, unless told apart."""
+    for number in range(7):
+        def plus(value, number=number):
+            return value + number
+        assert float(compiled(plus)(ops.ones(()))) == 1 + number
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -280,6 +370,66 @@ def test_each_network_is_compiled_once_for_all_epochs_and_runs(numbers):
     """
     refused = keras.backend.backend() == "tensorflow"  # then the other one is JAX, which has no float64
     assert numbers["compilations"] == [7 + 4 + 8 - refused] * 2
+
+
+# ---- what cannot be vectorised ----
+
+
+class NotInOneCall(NotImplementedError):
+    """As TensorFlow and JAX raise errors of their own."""
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    monkeypatch.setattr(machine, "has_accelerator", lambda: True)
+    monkeypatch.setattr(machine, "device", lambda: "a test")
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+
+
+def test_what_cannot_be_vectorised_is_trained_one_by_one(few, monkeypatch, pretended):
+    alone = [measured(train(small(), few, seed=seed))[0][0] for seed in range(2)]
+
+    def refuse(function, elements):
+        raise NotInOneCall
+
+    monkeypatch.setattr(ops, "vectorized_map", refuse)
+    result = train(small(), few, runs=2)
+    assert measured(result)[0] == alone and [run["together"] for run in result.runs] == [1, 1]
+
+
+def test_an_lstm_trains_on_an_accelerator(few, pretended):
+    """TensorFlow cannot vectorise its loop, JAX can."""
+    def network():
+        return sequential(keras.layers.Reshape((28, 28)), keras.layers.LSTM(4), nets.Softmax(10))
+    result = train(network(), few, runs=2, epochs=1)
+    assert {run["together"] for run in result.runs} == {1 if keras.backend.backend() == "tensorflow" else 2}
+    alone = train(network(), few, epochs=1)
+    np.testing.assert_allclose(result.runs[0]["loss"], alone.runs[0]["loss"], atol=1e-4)
+
+
+class Broken(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        if training:
+            raise TypeError("a slip of the reader's")
+        return inputs
+
+
+def test_errors_of_another_cause_are_shown(few, monkeypatch, pretended):
+    with pytest.raises(TypeError, match="a slip of the reader's"):
+        train(sequential(Broken(), nets.Softmax(10)), few, runs=2)
+    with pytest.raises(ValueError, match="An augmentation must return images"):
+        train(small(), few, runs=2, augment=[no_images])
+
+    def exhausted(function, elements):
+        raise RuntimeError("RESOURCE_EXHAUSTED: no room for 2 runs")
+
+    monkeypatch.setattr(ops, "vectorized_map", exhausted)
+    with pytest.raises(RuntimeError, match="no room for 2 runs"):
+        train(small(), few, runs=2)
+
+
+def no_images(images, seed):
+    return "no images"
 
 
 # ---- learning rate, early stopping, the reporting rule ----
@@ -523,14 +673,6 @@ def test_divergence_is_an_error_and_leaves_nothing(home, few):
     assert all(np.isfinite(array).all() for array in arrays.values())
 
 
-def test_checkpoints_can_be_kept_elsewhere(home, few, monkeypatch):
-    monkeypatch.setenv("NETS_CHECKPOINTS", str(home / "drive"))
-    with pytest.raises(FloatingPointError):  # so that the checkpoint stays
-        train(sequential(nets.Softmax(10)), few, name="wild",
-              learning_rate=lambda epoch: 1e38 if epoch else 0.1)
-    assert [path.name for path in home.iterdir()] == ["drive"] and len(list((home / "drive").iterdir())) == 1
-
-
 @pytest.mark.parametrize("way", [{"learning_rate": 1e38}, {"optimizer": keras.optimizers.SGD(1e38)}])
 def test_divergence_in_the_last_step_is_noticed(home, few, way):
     """One step: its loss, taken before, is finite, and what it leaves is not."""
@@ -549,17 +691,17 @@ def test_divergence_is_noticed_wherever_it_shows(few, what, value):
     """Of two runs trained together, the second; also where a sigmoid makes a finite answer of it."""
     task = runs.Task(small(), few, [0.1] * 3, 10)
     finite = {"loss": np.ones(2), "answers": np.ones((2, 1, 1)), "weights": [np.ones((2, 3))]}
-    runs._check_finite(task, [7, 8], 2, finite)
+    groups._check_finite(task, [7, 8], 2, finite)
     with pytest.raises(FloatingPointError, match=rf"Run 8 diverged in epoch 3 \({what} not finite"):
-        runs._check_finite(task, [7, 8], 2, {**finite, what: value})
+        groups._check_finite(task, [7, 8], 2, {**finite, what: value})
 
 
 def test_divergence_of_weights_behind_finite_answers_is_noticed(few, monkeypatch):
     """A sigmoid makes 0 of a bias that is minus infinity."""
     one_epoch = runs.Trainer.epoch
 
-    def overflowing(*arguments):
-        weights, state, loss = one_epoch(*arguments)
+    def overflowing(*arguments, **options):
+        weights, state, loss = one_epoch(*arguments, **options)
         return [weights[0], weights[1] - np.inf, *weights[2:]], state, loss
 
     monkeypatch.setattr(runs.Trainer, "epoch", overflowing)
