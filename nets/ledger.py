@@ -36,7 +36,7 @@ def mode():
 
 
 def directory():
-    """The ledger's folder."""
+    """The folder of the reader's ledger, in which runs are recorded."""
     return HOME / "runs"
 
 
@@ -54,18 +54,19 @@ class Entry:
     `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
 
     test : Examples, what the runs' predictions are held against
+    folder : path, the ledger; by default the reader's
     """
 
-    def __init__(self, name, settings, test):
+    def __init__(self, name, settings, test, folder=None):
         check_name(name)
-        self.name, self.settings, self.test = name, settings, test
+        self.name, self.settings, self.test, self.folder = name, settings, test, folder or directory()
         self.fingerprint = fingerprint(settings)
 
     def path(self, suffix=".json"):
         """Where this experiment's file is or belongs."""
-        plain = directory() / f"{self.name}.json"
+        plain = self.folder / f"{self.name}.json"
         taken = plain.exists() and read(plain)["fingerprint"] != self.fingerprint
-        return directory() / ((f"{self.name}~{self.fingerprint[:8]}" if taken else self.name) + suffix)
+        return self.folder / ((f"{self.name}~{self.fingerprint[:8]}" if taken else self.name) + suffix)
 
     def record(self):
         """The record with exactly these settings, or None if nothing has this name.
@@ -77,7 +78,7 @@ class Entry:
         own = self.path()
         if own.exists() and (record := read(own))["fingerprint"] == self.fingerprint:
             return record
-        plain = directory() / f"{self.name}.json"
+        plain = self.folder / f"{self.name}.json"
         if not plain.exists():
             return None
         other = read(plain)["settings"]
@@ -120,7 +121,7 @@ class Entry:
 
         known : seeds of the recorded runs, whose checkpoints are of no more use
         """
-        folder, new = directory(), not directory().exists()
+        folder, new = self.folder, not self.folder.exists()
         try:
             with files.locked(folder):
                 files.write_text(folder / ".trial", "")
@@ -130,7 +131,7 @@ class Entry:
         except OSError as error:
             raise OSError(f"The ledger {folder} cannot be written ({error}): make it writable, or leave out "
                           "`name`, so that nothing is recorded.") from error
-        for folder in (directory(), checkpoints()):
+        for folder in (self.folder, checkpoints()):
             files.sweep(folder)
         mine = self.checkpoint(["*"])
         for path in mine.parent.glob(mine.name):
@@ -148,7 +149,7 @@ class Entry:
 
         With a network, which then holds the run's weights, these are stored, too.
         """
-        with files.locked(directory()):
+        with files.locked(self.folder):
             runs, arrays = self.runs()
             if not runs:
                 self.path(".weights.h5").unlink(missing_ok=True)  # of a record that somebody removed

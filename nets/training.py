@@ -6,8 +6,8 @@ import numbers
 import keras
 import numpy as np
 
+from nets import book, ledger, machine, runs, settings
 from nets import data as checks
-from nets import ledger, machine, runs, settings
 from nets.data import Dataset, Examples
 from nets.result import Result
 
@@ -27,8 +27,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     are trained side by side: on a CPU a thread and a core each, on a GPU or TPU in one vectorised
     call. What happens is up to the environment variable NETS_MODE:
 
-    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, every epoch
-      is checkpointed, and the same call resumes after an interruption, bit for bit.
+    - "full": runs missing from the reader's ledger are trained. With a `name` they are recorded there, every
+      epoch is checkpointed, and the same call resumes after an interruption, bit for bit.
     - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
       ledger has nothing by this name.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
@@ -80,21 +80,23 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     described = _described(task, constant=not callable(learning_rate))
     if name is not None:
         ledger.check_name(name)
-    entry = ledger.Entry(name, described, task.data.test) if name and mode != "quick" else None
-
-    if mode == "recorded" and entry:
-        entry.record()  # or the error that names the settings that differ
-    known, answers = entry.runs() if entry else ({}, {})
+    entry = printed = None
+    if name and mode != "quick":
+        about = name, described, task.data.test
+        entry, printed = ledger.Entry(*about), book.entry(*about)
+    known, answers, source = book.known(entry, printed, mode)
     seeds = range(seed, seed + runs)
     for_weights = entry and keep_weights
-    missing = [s for s in seeds if s not in known or (for_weights and s == seed and not entry.has_weights(s))]
+    missing = [s for s in seeds if s not in known
+               or (for_weights and s == seed and not source[s].has_weights(s))]
     some_known = any(s in known for s in seeds)
     if mode == "recorded" or (mode is None and some_known and not machine.has_accelerator()):
         missing = []
     if for_weights and seed in known and seed not in missing:
-        entry.load_weights(network, seed, answers[seed])
+        source[seed].load_weights(network, seed, answers[seed])
 
-    for finished in _trained(task, missing, entry, known, announce=mode is None):
+    own = [s for s in known if source[s] is entry]
+    for finished in _trained(task, missing, entry, own, announce=mode is None or bool(printed)):
         run, probabilities = finished.run, ledger.rounded(finished.probabilities)
         known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
@@ -106,7 +108,9 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
         raise ledger.MissingRecord(
             f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
             "these, or set NETS_MODE=full to train yours.")
-    return Result(name, described, [known[s] for s in done], [answers[s] for s in done], runs)
+    mine = printed and any(source.get(s) is not printed for s in done)
+    beside = list(printed.runs()[0].values()) if mine else []
+    return Result(name, described, [known[s] for s in done], [answers[s] for s in done], runs, beside)
 
 
 def evaluate(network, images, labels):

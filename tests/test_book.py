@@ -28,10 +28,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 PAGES = NOTEBOOKS + sorted((ROOT / "book").glob("*.md"))
 SET_UP = """\
-# On Colab, first choose Runtime > Change runtime type > GPU.
+# On Colab, choose here what is shown; to train, first Runtime > Change runtime type > GPU.
+mode = "recorded runs"  # @param ["recorded runs", "full training here", "quick trial"]
+import os
 import sys
 
 if "google.colab" in sys.modules:
+    os.environ.update(NETS_MODE=mode.split()[0], TF_CPP_MIN_LOG_LEVEL="3")
     %pip install -q --no-deps git+https://github.com/{}
     !nvidia-smi -L || echo "No GPU: choose one in Runtime > Change runtime type."
 

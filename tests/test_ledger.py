@@ -15,7 +15,7 @@ import pytest
 from experiments import sequential
 
 import nets
-from nets import data, files, ledger, machine, runs
+from nets import book, data, files, ledger, machine, runs
 from nets.ledger import MissingRecord
 from nets.result import Result
 from nets.settings import describe, digest, fingerprint
@@ -225,6 +225,73 @@ def test_unset_trains_other_settings_or_seeds(train, trained, mode, monkeypatch,
     mode(None)
     train(**changes)
     assert trained == [0, seed]
+
+
+# ---- the book's ledger, where there is only the package ----
+
+
+@pytest.fixture
+def printed(home, train, trained, mode, monkeypatch):
+    """The book's ledger, which holds seeds 0 to 2 of "tiny", for a reader who has none yet."""
+    train(runs=3, keep_weights=True)
+    path = home / "runs/tiny.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"runs": [run | {"seconds": 100} for run in record["runs"]]}))
+    (home / "runs").rename(home / "records")
+    monkeypatch.setattr(book, "RECORDS", home / "records")
+    monkeypatch.setattr(ledger, "HOME", home / "reader")
+    mode("recorded")
+    trained.clear()
+    before = content(home)
+    yield train(runs=3)
+    assert before.items() <= content(home).items()
+
+
+def test_the_book_answers_and_nothing_is_written(home, printed, train, few, monkeypatch):
+    network = sequential(nets.Softmax(10))
+    result = train(network, runs=3, keep_weights=True)
+    assert result.runs == printed.runs and "the book" not in str(result)
+    assert abs(network.predict(few.test.images, verbose=0) - result.probabilities[0]).max() < 1e-3
+    with pytest.raises(MissingRecord, match=r"other settings \(epochs differ"):
+        train(epochs=1)
+    assert not train(name="unknown").runs and not (home / "reader").exists()
+
+
+def test_full_trains_what_the_reader_lacks(home, printed, train, trained, mode, capsys):
+    mode("full")
+    result = train(runs=2)
+    assert sorted(trained) == [0, 1] and "Training 2 runs of 2 epochs" in capsys.readouterr().out
+    theirs = 100 * printed.test_accuracies
+    assert f"the book: {theirs.mean():.2f} ± {theirs.std(ddof=1):.2f} %, 3 runs: the same" in str(result)
+    assert "reader/runs/tiny.json" in content(home)
+    for value, books in (("full", [False, False]), ("recorded", [True] * 3), (None, [False, False, True])):
+        mode(value)
+        again = train(runs=len(books))
+        assert [run["seconds"] == 100 for run in again.runs] == books
+        assert ("the book" in str(again)) == (False in books)
+    assert sorted(trained) == [0, 1]
+
+
+def test_unset_adds_what_the_book_lacks(home, printed, train, trained, mode, monkeypatch):
+    accelerator(monkeypatch, True)
+    mode(None)
+    for _ in range(2):
+        assert [run["seed"] for run in train(runs=4).runs] == [0, 1, 2, 3] and trained == [3]
+    assert [run["seed"] for run in ledger.read(home / "reader/runs/tiny.json")["runs"]] == [3]
+
+
+@pytest.mark.parametrize("ours, theirs, words", [
+    ([0.9912, 0.9914], [0.9912, 0.9914, 0.9910], "99.12 ± 0.02 %, 3 runs: the same"),
+    ([0.9913], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is as good"),
+    ([0.9915], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.02 higher, within its spread"),
+    ([0.9909], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.04 lower"),
+    ([0.9909], [0.9912], "99.12 %, 1 run: yours is 0.03 lower")])
+def test_a_readers_result_stands_beside_the_books(ours, theirs, words):
+    ours, theirs = ([{"seed": seed, "validation_accuracy": [0.9], "test_accuracy": [accuracy], "seconds": 9,
+                      "backend": "jax", "device": "a test"} for seed, accuracy in enumerate(accuracies)]
+                    for accuracies in (ours, theirs))
+    result = Result("tiny", {}, ours, [np.zeros(1)] * len(ours), len(ours), theirs)
+    assert f"the book: {words}" in str(result).splitlines()
 
 
 # ---- adding runs ----
