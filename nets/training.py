@@ -67,6 +67,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
+    machine.hush()
     mode = ledger.mode()
     data = checks.check_dataset(data)
     _check_network(network, data)
@@ -128,6 +129,7 @@ def evaluate(network, images, labels):
     checks.check_images(images, "images")
     checks.check_fit(images, network, "images")
     checks.check_labels(labels, "labels", images, classes=getattr(network, "output_shape", [None])[-1])
+    machine.hush()
     probabilities = network.predict(images, batch_size=500, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
