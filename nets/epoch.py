@@ -1,6 +1,8 @@
 """What is compiled: a step of gradient descent, an epoch of them, and classifying."""
 
 import contextlib
+import functools
+import os
 
 import keras
 from keras import ops
@@ -18,11 +20,26 @@ def value_and_gradient(function, weights):
     return (loss, extras), tape.gradient(loss, weights, unconnected_gradients="zero")
 
 
+@functools.cache
+def hush():
+    """Let TensorFlow log that it compiles, as it does once, where nobody reads it: no setting prevents it."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+    with contextlib.ExitStack() as after, contextlib.suppress(OSError):  # of a process without these
+        standard_error = os.dup(2)
+        after.callback(os.close, standard_error)
+        after.callback(os.dup2, standard_error, 2)
+        os.dup2(after.enter_context(open(os.devnull, "w")).fileno(), 2)
+        tf.function(lambda: tf.constant(0), jit_compile=True)()
+
+
 def compiled(function):
     if keras.backend.backend() == "jax":
         import jax
         return jax.jit(function)
     import tensorflow as tf
+    hush()
     return tf.function(function, jit_compile=True)
 
 
@@ -114,10 +131,10 @@ def compile_training(network, l2_per_batch, several, optimizer=None):
 
     Returns
     -------
-    epoch(weights, state, images, labels, order, steps, learning_rate)
-        takes the first `steps` rows of `order`, int32 (batches, [runs,] mini-batch size), as
-        mini-batches, a multiple of `block(batches)`; returns the new weights and state, and the sum of
-        the mini-batches' losses.
+    epoch(weights, state, images, labels, order, steps, learning_rate, first=0, total=0.0)
+        takes `steps` rows of `order`, int32 (batches, [runs,] mini-batch size), from row `first` on as
+        mini-batches, both multiples of `block(batches)`; returns the new weights and state, and `total`
+        with the mini-batches' losses added.
     classify(weights, state, images)
         takes images (chunks, n, height, width, channels); returns probabilities
         ([runs,] chunks, n, classes).
@@ -128,7 +145,7 @@ def compile_training(network, l2_per_batch, several, optimizer=None):
     def answers(weights, state, images):
         return _at_least_32_bits(network.stateless_call(weights, state[:own], images, training=False)[0])
 
-    def epoch(weights, state, images, labels, order, steps, learning_rate):
+    def epoch(weights, state, images, labels, order, steps, learning_rate, first=0, total=0.0):
         def body(i, carry):
             weights, state, total = carry
             batch = ops.take(order, i, axis=0)
@@ -146,8 +163,8 @@ def compile_training(network, l2_per_batch, several, optimizer=None):
         def known_length(j, carry):
             return ops.fori_loop(0, in_a_row, lambda i, carry: body(j * in_a_row + i, carry), carry)
 
-        start = weights, state, ops.zeros(order.shape[1:-1])
-        return ops.fori_loop(0, steps // in_a_row, known_length, start)
+        start = weights, state, ops.zeros(order.shape[1:-1]) + total
+        return ops.fori_loop(first // in_a_row, (first + steps) // in_a_row, known_length, start)
 
     def classify(weights, state, images):
         def chunk(images):

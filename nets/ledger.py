@@ -20,6 +20,7 @@ from nets.settings import fingerprint
 
 MODES = ("full", "recorded", "quick")
 HISTORY = ("loss", "validation_accuracy", "test_accuracy")  # of a run, a value an epoch
+RECORDS = pathlib.Path(__file__).with_name("records")  # not there in a clone
 CHECKED = 500  # test images on which stored weights must answer as recorded
 
 
@@ -35,9 +36,15 @@ def mode():
     return value
 
 
+def home():
+    """The folder of the reader's records and checkpoints: NETS_HOME, or else `data`."""
+    named = os.environ.get("NETS_HOME")
+    return pathlib.Path(named).expanduser() if named else HOME
+
+
 def directory():
-    """The folder of the reader's ledger, in which runs are recorded."""
-    return HOME / "runs"
+    """The folder of the book's ledger: in the wheel `nets/records`, which is never written."""
+    return RECORDS if RECORDS.is_dir() else HOME / "runs"
 
 
 def check_name(name):
@@ -54,7 +61,7 @@ class Entry:
     `<name>~<fingerprint><suffix>`, so that no result is overwritten by another experiment's.
 
     test : Examples, what the runs' predictions are held against
-    folder : path, the ledger; by default the reader's
+    folder : path of the ledger; the book's by default
     """
 
     def __init__(self, name, settings, test, folder=None):
@@ -129,9 +136,9 @@ class Entry:
             if new:  # until there is something to record
                 shutil.rmtree(folder)
         except OSError as error:
-            raise OSError(f"The ledger {folder} cannot be written ({error}): make it writable, or leave out "
-                          "`name`, so that nothing is recorded.") from error
-        for folder in (self.folder, checkpoints()):
+            raise OSError(f"The ledger {folder} cannot be written ({error}): name another folder in "
+                          "NETS_HOME, or leave out `name`, so that nothing is recorded.") from error
+        for folder in (self.folder, home() / "checkpoints"):
             files.sweep(folder)
         mine = self.checkpoint(["*"])
         for path in mine.parent.glob(mine.name):
@@ -142,7 +149,7 @@ class Entry:
     def checkpoint(self, seeds):
         """The file for the runs with these seeds while they train."""
         parts = [self.name, self.fingerprint, keras.backend.backend(), *map(str, seeds)]
-        return checkpoints() / ("-".join(parts) + ".npz")
+        return home() / "checkpoints" / ("-".join(parts) + ".npz")
 
     def add(self, run, probabilities, network=None):
         """Add a finished run and its `rounded` probabilities to the record, or start one.
@@ -205,6 +212,12 @@ class Entry:
             raise _damaged(path, why)
 
 
+def entries(name, settings, test, mode):
+    """The entries of this experiment: the reader's own, and to look it up, not in "full" mode, the book's."""
+    own = Entry(name, settings, test, home() / "runs")
+    return [own] if mode == "full" or own.folder == directory() else [own, Entry(name, settings, test)]
+
+
 def read(path):
     """The record in the file `path`, complete."""
     try:
@@ -228,12 +241,6 @@ def read(path):
 def _damaged(path, why, remedy="remove it and train again with NETS_MODE=full"):
     return ValueError(f"{path.name} in the ledger is damaged ({why}): restore it, for example with "
                       f"`git checkout`, or {remedy}.")
-
-
-def checkpoints():
-    """The folder NETS_CHECKPOINTS (on Colab, name one of your Drive), or one beside the ledger."""
-    named = os.environ.get("NETS_CHECKPOINTS")
-    return pathlib.Path(named).expanduser() if named else directory().parent / "checkpoints"
 
 
 def rounded(probabilities):

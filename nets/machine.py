@@ -1,6 +1,5 @@
 """The machine: what trains here, and with which versions."""
 
-import contextlib
 import datetime
 import functools
 import os
@@ -38,20 +37,6 @@ def device():
 def cores():
     """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-@functools.cache
-def hush():
-    """Let TensorFlow log that it compiles, as it does once, where nobody reads it: no setting prevents it."""
-    if keras.backend.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-    with contextlib.ExitStack() as after, contextlib.suppress(OSError):  # of a process without these
-        standard_error = os.dup(2)
-        after.callback(os.close, standard_error)
-        after.callback(os.dup2, standard_error, 2)
-        os.dup2(after.enter_context(open(os.devnull, "w")).fileno(), 2)
-        tf.function(lambda: tf.constant(0), jit_compile=True)()
 
 
 @functools.cache

@@ -6,10 +6,14 @@ import numbers
 import keras
 import numpy as np
 
-from nets import book, ledger, machine, runs, settings
 from nets import data as checks
+from nets import groups, ledger, settings
 from nets.data import Dataset, Examples
+from nets.epoch import hush
 from nets.result import Result
+from nets.runs import Task
+
+UNASKED = 600  # seconds of training that a page may start without NETS_MODE
 
 
 def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimizer=None, l2=0.0, augment=(),
@@ -27,13 +31,18 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     are trained side by side: on a CPU a thread and a core each, on a GPU or TPU in one vectorised
     call. What happens is up to the environment variable NETS_MODE:
 
-    - "full": runs missing from the reader's ledger are trained. With a `name` they are recorded there, every
-      epoch is checkpointed, and the same call resumes after an interruption, bit for bit.
+    - "full": runs missing from the ledger are trained. With a `name` they are recorded there, checkpoints
+      are written, and the same call resumes after an interruption, bit for bit.
     - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
       ledger has nothing by this name.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
-    - unset: "full" where there is a GPU or TPU; else "recorded" if the ledger knows these settings,
-      else "full", with the estimated time said first.
+    - unset: the ledger answers if it has any of these runs. Else it is said how long they take, and they
+      are trained if that is ten minutes at most; if it is more, the result is empty.
+
+    The ledger is the book's. Where the environment variable NETS_HOME names a folder, as one of your Drive
+    on Colab, your records and checkpoints are kept there, and found again by the next machine; in `data` of
+    the current folder, where the package alone is installed, which brings the book's along. Yours then come
+    before the book's, but in "recorded" mode. The book's is only read, and in "full" mode not even that.
 
     Parameters
     ----------
@@ -67,7 +76,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
-    machine.hush()
+    hush()
     mode = ledger.mode()
     data = checks.check_dataset(data)
     _check_network(network, data)
@@ -81,37 +90,43 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     described = _described(task, constant=not callable(learning_rate))
     if name is not None:
         ledger.check_name(name)
-    entry = printed = None
-    if name and mode != "quick":
-        about = name, described, task.data.test
-        entry, printed = ledger.Entry(*about), book.entry(*about)
-    known, answers, source = book.known(entry, printed, mode)
-    seeds = range(seed, seed + runs)
-    for_weights = entry and keep_weights
-    missing = [s for s in seeds if s not in known
-               or (for_weights and s == seed and not source[s].has_weights(s))]
-    some_known = any(s in known for s in seeds)
-    if mode == "recorded" or (mode is None and some_known and not machine.has_accelerator()):
-        missing = []
-    if for_weights and seed in known and seed not in missing:
-        source[seed].load_weights(network, seed, answers[seed])
+    entries = ledger.entries(name, described, task.data.test, mode) if name and mode != "quick" else []
+    own, entries = entries[0] if entries else None, entries[::-1] if mode == "recorded" else entries
 
-    own = [s for s in known if source[s] is entry]
-    for finished in _trained(task, missing, entry, own, announce=mode is None or bool(printed)):
+    found = [entry.runs() for entry in entries]  # those that count first come first
+    known, answers = ({seed: value for both in reversed(found) for seed, value in both[part].items()}
+                      for part in (0, 1))
+    for entry in entries if mode == "recorded" and not known else []:
+        entry.record()  # or the error that names the settings that differ
+    seeds = range(seed, seed + runs)
+    holder = next((entry for entry, (its, _) in zip(entries, found, strict=True) if seed in its), None)
+    without_weights = bool(keep_weights and holder) and not holder.has_weights(seed)
+    missing = [s for s in seeds if s not in known or (without_weights and s == seed)]
+    if mode == "recorded" or (mode is None and any(s in known for s in seeds)):
+        missing = []
+    if keep_weights and holder and seed not in missing:
+        holder.load_weights(network, seed, answers[seed])
+
+    if own and missing:
+        own.prepare(found[0][0])
+    apart = own and own.folder != ledger.directory()
+    most = UNASKED if mode is None else float("inf") if apart else None
+    for finished in groups.train(task, missing, own and own.checkpoint, most):
         run, probabilities = finished.run, ledger.rounded(finished.probabilities)
         known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
             _assign(network, finished.variables)
-        if entry:
-            entry.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
+        if own:
+            own.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
     done = [s for s in seeds if s in known]
     if known and not done:
         raise ledger.MissingRecord(
             f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
             "these, or set NETS_MODE=full to train yours.")
-    mine = printed and any(source.get(s) is not printed for s in done)
-    beside = list(printed.runs()[0].values()) if mine else []
-    return Result(name, described, [known[s] for s in done], [answers[s] for s in done], runs, beside)
+    shown = [known[s] for s in done]
+    book = list(ledger.Entry(name, described, task.data.test).runs()[0].values()) if apart else []
+    beside = book if any(run not in book for run in shown) else []
+    return Result(name, described, shown, [answers[s] for s in done], runs, beside)
 
 
 def evaluate(network, images, labels):
@@ -129,7 +144,7 @@ def evaluate(network, images, labels):
     checks.check_images(images, "images")
     checks.check_fit(images, network, "images")
     checks.check_labels(labels, "labels", images, classes=getattr(network, "output_shape", [None])[-1])
-    machine.hush()
+    hush()
     probabilities = network.predict(images, batch_size=500, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
@@ -138,7 +153,7 @@ def evaluate(network, images, labels):
 
 
 def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, augment, early_stopping):
-    """The `runs.Task` of these arguments, or ValueError for what cannot be worked with."""
+    """The `Task` of these arguments, or ValueError for what cannot be worked with."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(f"nets.train needs TensorFlow or JAX, and Keras runs on "
                          f"{keras.backend.backend()}: set KERAS_BACKEND before importing keras.")
@@ -161,7 +176,7 @@ def _task(network, data, epochs, mini_batch_size, learning_rate, optimizer, l2, 
             if not isinstance(rate, numbers.Real) or not 0 < rate < float("inf"):
                 raise ValueError(f"learning_rate must be a positive number, or give one, not {rate!r}; or "
                                  "name an optimizer in its place.")
-    return runs.Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
+    return Task(network, data, [float(rate) for rate in rates], mini_batch_size, float(l2),
                      tuple(augment), early_stopping, optimizer)
 
 
@@ -239,15 +254,6 @@ def _described(task, constant):
     if task.augment:
         described["augment"] = [settings.describe_function(function) for function in task.augment]
     return described
-
-
-def _trained(task, seeds, entry, known, announce):
-    """The runs with these seeds as they are finished; nothing is done for none."""
-    if not seeds:
-        return ()
-    if entry:
-        entry.prepare(known)
-    return runs.train(task, seeds, entry and entry.checkpoint, announce)
 
 
 def _assign(network, values):

@@ -24,7 +24,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "HOME", tmp_path)
     monkeypatch.setenv("NETS_MODE", "full")
     monkeypatch.setenv("CI", "true")  # no progress line
-    monkeypatch.delenv("NETS_CHECKPOINTS", raising=False)
+    monkeypatch.delenv("NETS_HOME", raising=False)
     return tmp_path
 
 

@@ -73,8 +73,8 @@ def test_nets_train_rows_make_the_steps_asked_for(monkeypatch):
     def noting(*arguments):
         run, classify = compile_training(*arguments)
 
-        def noted(weights, state, images, labels, order, steps, rate):
-            after = run(weights, state, images, labels, order, steps, rate)
+        def noted(weights, state, images, labels, order, steps, *rest):
+            after = run(weights, state, images, labels, order, steps, *rest)
             changed = np.any(np.asarray(after[0][0]) != np.asarray(weights[0]))
             seen.append((int(steps), np.asarray(order)[0].tolist(), changed))
             return after

@@ -15,7 +15,7 @@ import pytest
 from experiments import sequential
 
 import nets
-from nets import book, data, files, ledger, machine, runs
+from nets import data, files, ledger, machine, runs
 from nets.ledger import MissingRecord
 from nets.result import Result
 from nets.settings import describe, digest, fingerprint
@@ -47,7 +47,7 @@ def train(few):
 def mode(monkeypatch):
     """Sets NETS_MODE; None unsets it."""
     def set_mode(value):
-        monkeypatch.delenv("NETS_MODE")
+        monkeypatch.delenv("NETS_MODE", raising=False)
         if value is not None:
             monkeypatch.setenv("NETS_MODE", value)
     return set_mode
@@ -202,20 +202,45 @@ def test_unset_trains_where_there_is_no_record(home, train, trained, mode, capsy
     assert "Training 2 runs of 2 epochs on a test: about " in capsys.readouterr().out
 
 
-def test_unset_answers_from_the_record_without_an_accelerator(train, trained, mode, capsys, monkeypatch):
+@pytest.mark.parametrize("present", [False, True])
+def test_unset_answers_from_the_record(train, trained, mode, capsys, monkeypatch, present):
     train()
-    accelerator(monkeypatch, False)
+    accelerator(monkeypatch, present)
     mode(None)
     result = train(runs=3)
-    assert trained == [0] and len(result.runs) == 1 and "Training" not in capsys.readouterr().out
+    assert trained == [0] and len(result.runs) == 1 and not capsys.readouterr().out
 
 
-def test_unset_trains_the_missing_runs_on_an_accelerator(train, trained, mode, monkeypatch):
-    train()
-    accelerator(monkeypatch, True)
+@pytest.mark.parametrize("present", [False, True])
+def test_unset_trains_ten_minutes_at_most(home, train, trained, mode, capsys, monkeypatch, present):
+    """Of two runs at once, or of two that take turns, each of two epochs."""
+    accelerator(monkeypatch, present)
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    seconds = 301.0 if present else 151.0
+    monkeypatch.setattr(runs.Trainer, "seconds_per_epoch", lambda *arguments: seconds)
     mode(None)
-    assert [run["seed"] for run in train(runs=3).runs] == [0, 1, 2]
-    assert sorted(trained) == [0, 1, 2]
+    result = train(runs=2)
+    assert not result.runs and not result.predictions.size and "NETS_MODE=full" in str(result)
+    assert capsys.readouterr().out == (
+        f"Not trained, as it would take about 10 min {2 if present else 4} s: 2 runs of 2 epochs on a test. "
+        "NETS_MODE=full trains it.\n")
+    assert not content(home)
+    seconds = 149.0
+    assert len(train(runs=2).runs) == 2
+    seconds = 301.0
+    mode("full")
+    assert len(train(runs=2, epochs=1).runs) == 2
+
+
+def test_unset_counts_what_a_killed_call_has_left(home, train, mode, capsys, monkeypatch):
+    with pytest.raises(FloatingPointError):  # its checkpoint stays
+        train(learning_rate=lambda epoch: 1e38 if epoch else 0.1)
+    accelerator(monkeypatch, False)
+    monkeypatch.setattr(runs.Trainer, "seconds_per_epoch", lambda *arguments: 400.0)
+    mode(None)
+    with pytest.raises(FloatingPointError):
+        train(learning_rate=lambda epoch: 1e38 if epoch else 0.1)
+    assert "Training 1 run of 2 epochs on a test: about 6 min 40 s." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("changes, seed", [({"epochs": 1}, 0), ({"seed": 5}, 5)])
@@ -238,7 +263,7 @@ def printed(home, train, trained, mode, monkeypatch):
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"runs": [run | {"seconds": 100} for run in record["runs"]]}))
     (home / "runs").rename(home / "records")
-    monkeypatch.setattr(book, "RECORDS", home / "records")
+    monkeypatch.setattr(ledger, "RECORDS", home / "records")
     monkeypatch.setattr(ledger, "HOME", home / "reader")
     mode("recorded")
     trained.clear()
@@ -270,14 +295,6 @@ def test_full_trains_what_the_reader_lacks(home, printed, train, trained, mode, 
         assert [run["seconds"] == 100 for run in again.runs] == books
         assert ("the book" in str(again)) == (False in books)
     assert sorted(trained) == [0, 1]
-
-
-def test_unset_adds_what_the_book_lacks(home, printed, train, trained, mode, monkeypatch):
-    accelerator(monkeypatch, True)
-    mode(None)
-    for _ in range(2):
-        assert [run["seed"] for run in train(runs=4).runs] == [0, 1, 2, 3] and trained == [3]
-    assert [run["seed"] for run in ledger.read(home / "reader/runs/tiny.json")["runs"]] == [3]
 
 
 @pytest.mark.parametrize("ours, theirs, words", [
@@ -713,10 +730,78 @@ def test_a_file_system_without_locks_costs_no_run(train, trained, monkeypatch, e
     assert train().runs and train().runs and trained == [0]
 
 
+# ---- a folder of the reader's ----
+
+
+@pytest.fixture
+def machine_of(home, monkeypatch):
+    """Makes a new machine with an empty ledger of the book, and the reader's folder mounted."""
+    def start(name):
+        monkeypatch.setattr(ledger, "HOME", home / name)
+        monkeypatch.setenv("NETS_HOME", str(home / "drive"))
+    return start
+
+
+@pytest.mark.parametrize("next_mode", [None, "recorded", "full"])
+def test_records_are_kept_in_the_readers_folder_and_found_by_the_next_machine(
+        home, train, trained, mode, machine_of, next_mode):
+    machine_of("first")
+    network, again = sequential(nets.Softmax(10)), sequential(nets.Softmax(10))
+    first = train(network, runs=2, keep_weights=True)
+    assert {path.split("/")[0] for path in content(home)} == {"drive"}
+    machine_of("second")
+    mode(next_mode)
+    assert train(again, runs=2, keep_weights=True).runs == first.runs and sorted(trained) == [0, 1]
+    np.testing.assert_array_equal(again.get_weights()[0], network.get_weights()[0])
+
+
+def test_a_killed_run_goes_on_on_the_next_machine(home, train, few, monkeypatch, machine_of):
+    whole = train(name=None, epochs=3)
+    machine_of("first")
+    epochs, one_epoch = [], runs.Trainer.epoch
+
+    def failing(trainer, weights, state, prepared, number, **options):
+        if "watch" in options:
+            epochs.append(number)
+            if epochs == [0, 1]:
+                raise RuntimeError("killed")
+        return one_epoch(trainer, weights, state, prepared, number, **options)
+
+    monkeypatch.setattr(runs.Trainer, "epoch", failing)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(epochs=3)
+    machine_of("second")
+    assert train(epochs=3).runs[0]["loss"] == whole.runs[0]["loss"] and epochs == [0, 1, 1, 2]
+    assert not list((home / "drive/checkpoints").iterdir())
+
+
+def test_the_readers_runs_come_before_the_books_but_where_the_recorded_are_asked_for(
+        home, train, trained, mode, monkeypatch, machine_of):
+    book = train(runs=2)
+    before = content(home)
+    machine_of("")
+    mode("recorded")
+    assert train(runs=2).runs == book.runs
+    mode("full")
+    train()
+    assert sorted(trained) == [0, 0, 1] and before.items() <= content(home).items()
+    path = home / "drive/runs/tiny.json"
+    path.write_text(path.read_text().replace('"device": "', '"device": "my '))
+    for way, whose in ((None, "my "), ("recorded", "")):
+        mode(way)
+        devices = [run["device"] for run in train(runs=2).runs]
+        assert devices == [whose + book.runs[0]["device"], book.runs[1]["device"]]
+    with pytest.raises(MissingRecord, match="epochs differ"):
+        train(epochs=3)
+    assert sorted(trained) == [0, 0, 1]
+
+
 def test_the_home_folder_may_be_written_as_a_tilde(home, train, few, monkeypatch):
     monkeypatch.setenv("HOME", str(home / "me"))
-    monkeypatch.setenv("NETS_CHECKPOINTS", "~/kept")
-    assert ledger.Entry("tiny", {}, few.test).checkpoint([0]).parent == home / "me/kept"
+    monkeypatch.setenv("NETS_HOME", "~/kept")
+    (entry,) = ledger.entries("tiny", {}, few.test, "full")
+    assert entry.checkpoint([0]).parent == home / "me/kept/checkpoints"
+    assert entry.path() == home / "me/kept/runs/tiny.json"
 
 
 def test_what_killed_processes_left_is_swept_by_the_next_call(home, train, trained, few):

@@ -116,11 +116,28 @@ def test_printing_works_on_any_console(monkeypatch, encoding):
 def test_the_progress_line_works_on_any_console(monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", console)
-    progress = Progress(1, 1, 5, 1.0)
+    progress = Progress(5)
     progress.watched, progress.in_notebook = True, False
-    progress.update([0], 2, {"seconds": [1.0], "loss": [0.5], "validation_accuracy": [0.9]})
+    progress.show("compiling …")
+    progress.expect({0: 0}, 1, 2.0)
+    progress.update([0], 0.25, {"seconds": []})
+    history = {"seconds": [1.0], "loss": [0.5], "validation_accuracy": [0.9]}
+    progress.update([0], 2, history)
+    progress.clear()
+    progress.update([0], 2.5, history)  # it was stopped
     console.flush()
-    assert b"epoch 2/5 of run 0 | loss 0.5000 | validation 90.00%" in console.buffer.getvalue()
+    assert console.buffer.getvalue().decode().split("\r\033[K") == [
+        "", "compiling ...", "25% of epoch 1/5 of run 0 | 10 s left",
+        "epoch 2/5 of run 0 | loss 0.5000 | validation 90.00% | 3 s left", ""]
+
+
+@pytest.mark.parametrize("done, workers, epochs_left", [
+    ([0], 1, 10), ([0, 0, 0], 1, 30), ([0, 0, 0], 2, 20), ([4, 0.5, 0], 2, 16), ([10, 8, 0], 2, 10),
+    ([10, 10, 10], 2, 0)])
+def test_the_time_left_counts_workers_and_the_last_run_alone(done, workers, epochs_left):
+    progress = Progress(10)
+    progress.expect(dict(enumerate(done)), workers, 3.0)
+    assert progress.time_left() == 3 * epochs_left
 
 
 def test_words():

@@ -15,7 +15,7 @@ from experiments import sequential
 from keras import ops
 
 import nets
-from nets import files, ledger, machine, runs
+from nets import files, groups, ledger, machine, runs
 from nets.epoch import compile_training, compiled, decays
 from nets.result import Result
 
@@ -492,14 +492,6 @@ def test_divergence_is_an_error_and_leaves_nothing(home, few):
     assert all(np.isfinite(array).all() for array in arrays.values())
 
 
-def test_checkpoints_can_be_kept_elsewhere(home, few, monkeypatch):
-    monkeypatch.setenv("NETS_CHECKPOINTS", str(home / "drive"))
-    with pytest.raises(FloatingPointError):  # so that the checkpoint stays
-        train(sequential(nets.Softmax(10)), few, name="wild",
-              learning_rate=lambda epoch: 1e38 if epoch else 0.1)
-    assert [path.name for path in home.iterdir()] == ["drive"] and len(list((home / "drive").iterdir())) == 1
-
-
 @pytest.mark.parametrize("way", [{"learning_rate": 1e38}, {"optimizer": keras.optimizers.SGD(1e38)}])
 def test_divergence_in_the_last_step_is_noticed(home, few, way):
     """One step: its loss, taken before, is finite, and what it leaves is not."""
@@ -518,17 +510,17 @@ def test_divergence_is_noticed_wherever_it_shows(few, what, value):
     """Of two runs trained together, the second; also where a sigmoid makes a finite answer of it."""
     task = runs.Task(small(), few, [0.1] * 3, 10)
     finite = {"loss": np.ones(2), "answers": np.ones((2, 1, 1)), "weights": [np.ones((2, 3))]}
-    runs._check_finite(task, [7, 8], 2, finite)
+    groups._check_finite(task, [7, 8], 2, finite)
     with pytest.raises(FloatingPointError, match=rf"Run 8 diverged in epoch 3 \({what} not finite"):
-        runs._check_finite(task, [7, 8], 2, {**finite, what: value})
+        groups._check_finite(task, [7, 8], 2, {**finite, what: value})
 
 
 def test_divergence_of_weights_behind_finite_answers_is_noticed(few, monkeypatch):
     """A sigmoid makes 0 of a bias that is minus infinity."""
     one_epoch = runs.Trainer.epoch
 
-    def overflowing(*arguments):
-        weights, state, loss = one_epoch(*arguments)
+    def overflowing(*arguments, **options):
+        weights, state, loss = one_epoch(*arguments, **options)
         return [weights[0], weights[1] - np.inf, *weights[2:]], state, loss
 
     monkeypatch.setattr(runs.Trainer, "epoch", overflowing)
