@@ -86,7 +86,7 @@ def machine(folder):
 def kernel(folder, python, backend, accelerator):
     """A manager of the kernel that takes the machine in `folder` for Colab's."""
     kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("NETS_", "PYTHON", "TF_", "MPL")) and name != "CI"}
+            if not name.startswith(("NETS_", "PYTHON", "PYTEST", "TF_", "MPL")) and name != "CI"}
     away = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
     env = {**kept, **away, "KERAS_BACKEND": backend, "KERAS_HOME": f"{folder}/keras",
            "IPYTHONDIR": f"{folder}/ipython", "PYTHONPATH": f"{folder}/modules",
@@ -97,8 +97,8 @@ def kernel(folder, python, backend, accelerator):
     return manager, env
 
 
-def run(folder, path, mode, python, backend, accelerator):
-    """(what failed or "", seconds, lines on stderr) of a page."""
+def run(folder, path, kept, mode, python, backend, accelerator):
+    """(what failed or "", seconds, lines on stderr) of a page, which is stored in the folder `kept`."""
     page = nbformat.read(path, as_version=4)
     set_up = next(cell for cell in page.cells if cell.cell_type == "code")
     if FIELD not in set_up.source:
@@ -114,7 +114,6 @@ def run(folder, path, mode, python, backend, accelerator):
             failed = str(error).strip()
         finally:
             run_sync(manager.shutdown_kernel)(now=True)
-    kept = ROOT / "_build" / "colab" / f"{python.parents[1].name[12:]}-{backend}-{accelerator}-{mode}"
     kept.mkdir(parents=True, exist_ok=True)
     nbformat.write(page, kept / path.name)
     outputs = [output for cell in page.cells if cell.cell_type == "code" for output in cell.outputs]
@@ -133,7 +132,9 @@ def main():
         combinations = list(itertools.product(asked.sets, asked.backends, asked.accelerators, asked.pages))
         print(f"{'page':34} {'set':7} {'backend':11} {'GPU':10} {'ok':4} {'seconds':>7}  lines on stderr")
         with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-            waited = [pool.submit(run, folder, path, asked.mode, pythons[name], backend, accelerator)
+            waited = [pool.submit(run, folder, path,
+                                  ROOT / "_build" / "colab" / f"{name}-{backend}-{accelerator}-{asked.mode}",
+                                  asked.mode, pythons[name], backend, accelerator)
                       for name, backend, accelerator, path in combinations]
             for (name, backend, accelerator, path), future in zip(combinations, waited):
                 failed, seconds, said = future.result()
