@@ -1,5 +1,6 @@
 """The networks of Reading Digits: a thin module on Keras 3."""
 
+from nets import needed  # noqa: F401 (before all others)
 from nets.augment import affine, bend_half, elastic, expand
 from nets.data import Dataset, Examples, load_mnist
 from nets.ensemble import vote

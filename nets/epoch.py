@@ -2,10 +2,11 @@
 
 import contextlib
 import functools
-import os
 
 import keras
 from keras import ops
+
+from nets import needed
 
 
 def value_and_gradient(function, weights):
@@ -26,11 +27,7 @@ def hush():
     if keras.backend.backend() != "tensorflow":
         return
     import tensorflow as tf
-    with contextlib.ExitStack() as after, contextlib.suppress(OSError):  # of a process without these
-        standard_error = os.dup(2)
-        after.callback(os.close, standard_error)
-        after.callback(os.dup2, standard_error, 2)
-        os.dup2(after.enter_context(open(os.devnull, "w")).fileno(), 2)
+    with needed.without_log():
         tf.function(lambda: tf.constant(0), jit_compile=True)()
 
 

@@ -27,6 +27,9 @@ def accuracy(*results, labels=None, part="test", claimed=None, source="chapter",
     if len(labels) != len(results):
         raise ValueError(f"accuracy needs a label for each result: there are {len(results)} results and "
                          f"{len(labels)} labels.")
+    if not results:
+        print("There are no results to show.")
+        return
     _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     lowest = []
     for number, (result, label) in enumerate(zip(results, labels, strict=True)):
@@ -90,6 +93,9 @@ def panels(stack, columns=5, titles=None, side=1.0):
     if titles is not None and len(titles) != stack.shape[-1]:
         raise ValueError(f"panels needs a title for each picture: there are {stack.shape[-1]} pictures and "
                          f"{len(titles)} titles.")
+    if not np.size(stack):
+        print("There are no pictures to show.")
+        return
     axes = _grid(stack.shape[-1], columns, side)
     for i in range(stack.shape[-1]):
         axes[i].imshow(stack[..., i], cmap="gray_r")

@@ -101,7 +101,10 @@ def compare(results, claimed, source="chapter"):
     if len(results) != len(claimed):
         raise ValueError(f"compare needs a claim, or None, for each result: there are {len(results)} results "
                          f"and {len(claimed)} claims.")
-    width, column = max((len(result.name) for result in results), default=0), max(7, len(source))
+    if not results:
+        print("There are no results to compare.")
+        return
+    width, column = max(len(result.name) for result in results), max(7, len(source))
     lines = [f"{'':{width}}  {source:>{column}}  best run  mean ± sd, %   runs"]
     for result, claim in zip(results, claimed, strict=True):
         claim = "–" if claim is None else f"{100 * claim:.2f}"

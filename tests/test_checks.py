@@ -1,6 +1,10 @@
 """What goes in is checked, in one place and before anything is done: a clear error, never a wrong number."""
 
 import functools
+import os
+import pathlib
+import subprocess
+import sys
 
 import hypothesis
 import hypothesis.extra.numpy as arrays
@@ -359,3 +363,34 @@ def test_expand_keeps_every_pixel_that_stays_inside(images, seed):
         assert len(mine) == 5 and (mine == image).all(axis=(1, 2, 3)).any()
         edges = [image[0], image[-1], image[:, 0], image[:, -1]]
         assert mine.sum() == 5 * image.astype(int).sum() - sum(edge.astype(int).sum() for edge in edges)
+
+
+# ---- what is needed ----
+
+
+def imported(code, **environment):
+    """What `import nets` says in a process of its own after this code."""
+    process = subprocess.run([sys.executable, "-c", f"import sys\n{code}\nimport nets"], text=True,
+                             capture_output=True, cwd=pathlib.Path(nets.__file__).parent.parent,
+                             env={**os.environ, **environment})
+    return process.returncode, process.stderr
+
+
+@pytest.mark.parametrize("backend, other", [("tensorflow", "jax"), ("jax", "tensorflow")])
+def test_without_its_backend_import_says_what_to_do(backend, other):
+    code, errors = imported(f"sys.modules[{backend!r}] = None", KERAS_BACKEND=backend)
+    assert code and errors.splitlines()[-1] == (
+        f"ImportError: Keras is to run on {backend}, which is not installed: run `pip install {backend}`, or "
+        f"set the environment variable KERAS_BACKEND to {other} before Keras is imported.")
+
+
+def test_a_keras_that_is_too_old_is_refused():
+    code, errors = imported("import keras; keras.__version__ = '3.9.2'", KERAS_BACKEND="jax")
+    assert code and errors.splitlines()[-1] == (
+        "ImportError: nets needs Keras 3.10 or later, and this is 3.9.2: run `pip install --upgrade keras`, "
+        "and start Python anew.")
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_import_leaves_no_line_of_a_library(backend):
+    assert imported("", KERAS_BACKEND=backend) == (0, "")

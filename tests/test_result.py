@@ -46,6 +46,26 @@ def test_chart_names_the_source(options, expected):
     plt.close("all")
 
 
+@pytest.mark.parametrize("show", [
+    lambda: plots.accuracy(), lambda: plots.digits([]), lambda: plots.panels(np.zeros((5, 5, 0))),
+    lambda: compare([], [])])
+def test_where_there_is_nothing_to_show_this_is_said(capsys, show):
+    show()
+    output, errors = capsys.readouterr()
+    assert output.startswith("There are no ") and output.count("\n") == 1 and not errors
+    assert not plt.get_fignums()
+
+
+def test_a_result_without_runs_is_shown_as_such(capsys, recwarn):
+    empty = Result("none", {}, [], [], 3)
+    plots.accuracy(empty, claimed=0.99)
+    assert drawn()[0] == ["none: not run yet", "the chapter: 99.00 %"] and not list(recwarn)
+    assert "not run yet" in str(empty) and not empty.test_accuracies.size
+    for what in ("best_run", "test_accuracy"):
+        with pytest.raises(ValueError, match="none: not run yet.*NETS_MODE=full"):
+            getattr(empty, what)
+
+
 # ---- nothing is left out ----
 
 

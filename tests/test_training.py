@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import experiments
 import keras
@@ -17,6 +18,7 @@ from keras import ops
 import nets
 from nets import files, groups, ledger, machine, runs
 from nets.epoch import compile_training, compiled, decays
+from nets.progress import Progress
 from nets.result import Result
 
 
@@ -242,6 +244,84 @@ def test_training_learns(mnist):
     assert train(small(), digits, epochs=5).test_accuracy > 0.8
 
 
+# ---- stretches, interrupts ----
+
+
+def test_an_epoch_in_stretches_is_the_same(few, monkeypatch):
+    """To the last bit; and what is told meanwhile."""
+    monkeypatch.setattr("nets.epoch.block", lambda steps: 3)
+    network, shares, ends = experiments.with_dropout(), [], []
+    network.build((None, 28, 28, 1))
+    trainer = runs.Trainer(runs.Task(network, few, [0.1], 10), several=False)
+    for trainer.stretch in (30, 12):
+        start = ([ops.convert_to_tensor(array) for array in arrays] for arrays in trainer.start([0]))
+        weights, state, loss = trainer.epoch(*start, trainer.prepare([0], 0), 0, watch=shares.append)
+        ends.append([np.asarray(array).tobytes() for array in (*weights, *state, loss)])
+    assert ends[0] == ends[1] and shares == [12 / 30, 24 / 30]
+
+
+@pytest.fixture
+def interrupt():
+    """Interrupts the main thread, as Ctrl-C does, and waits until that has ended the call."""
+    ended, late = threading.Event(), []
+
+    def send():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        if not ended.wait(60):
+            late.append(True)
+
+    def wait():
+        ended.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("ThreadPoolExecutor"):
+                thread.join(60)
+        assert not late
+
+    yield send, wait
+    ended.set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signal")
+@pytest.mark.parametrize("when", ["compiling", "measuring", "training"])
+def test_an_interrupt_ends_the_call_whatever_is_computed(home, few, interrupt, when, monkeypatch):
+    calls, (send, wait) = [], interrupt
+
+    def endless(functions, images, labels, seed, epoch):
+        calls.append(epoch)
+        if len(calls) == 1 + ["compiling", "measuring", "training"].index(when):
+            send()
+        return images
+
+    monkeypatch.setattr("nets.augment.all_of", endless)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), few, augment=[nets.affine], name="stopped")
+    wait()
+    assert not (home / "runs").exists() and not list(home.glob("checkpoints/*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signal")
+def test_an_interrupted_run_stops_within_its_epoch_and_goes_on_later(home, few, interrupt, monkeypatch):
+    undisturbed = measured(train(small(), few, epochs=3))
+    monkeypatch.setattr("nets.epoch.block", lambda steps: 3)
+    monkeypatch.setattr(runs.Trainer, "seconds_per_epoch", lambda trainer, *_: setattr(trainer, "stretch", 6)
+                        or 1.0)
+    told, update, (send, wait) = [], Progress.update, interrupt
+
+    def interrupting(progress, group, epoch, history):
+        told.append(epoch)
+        update(progress, group, epoch, history)
+        if epoch == 1.4:
+            send()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Progress, "update", interrupting)
+        train(small(), few, epochs=3, name="stopped")
+    wait()
+    assert told == [0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4]
+    assert len(files.load_arrays(next((home / "checkpoints").iterdir()))["loss"]) == 1
+    assert measured(train(small(), few, epochs=3, name="stopped")) == undisturbed
+
+
 def test_an_epoch_is_over_when_it_returns(few):
     """So that what is timed has ended: on JAX an array may stand for one that is still being computed."""
     network = sequential(nets.Softmax(10))
@@ -282,6 +362,66 @@ def test_each_network_is_compiled_once_for_all_epochs_and_runs(numbers):
     """
     refused = keras.backend.backend() == "tensorflow"  # then the other one is JAX, which has no float64
     assert numbers["compilations"] == [7 + 4 + 8 - refused] * 2
+
+
+# ---- what cannot be vectorised ----
+
+
+class NotInOneCall(NotImplementedError):
+    """As TensorFlow and JAX raise errors of their own."""
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    monkeypatch.setattr(machine, "has_accelerator", lambda: True)
+    monkeypatch.setattr(machine, "device", lambda: "a test")
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+
+
+def test_what_cannot_be_vectorised_is_trained_one_by_one(few, monkeypatch, pretended):
+    alone = [measured(train(small(), few, seed=seed))[0][0] for seed in range(2)]
+
+    def refuse(function, elements):
+        raise NotInOneCall
+
+    monkeypatch.setattr(ops, "vectorized_map", refuse)
+    result = train(small(), few, runs=2)
+    assert measured(result)[0] == alone and [run["together"] for run in result.runs] == [1, 1]
+
+
+def test_an_lstm_trains_on_an_accelerator(few, pretended):
+    """TensorFlow cannot vectorise its loop, JAX can."""
+    def network():
+        return sequential(keras.layers.Reshape((28, 28)), keras.layers.LSTM(4), nets.Softmax(10))
+    result = train(network(), few, runs=2, epochs=1)
+    assert {run["together"] for run in result.runs} == {1 if keras.backend.backend() == "tensorflow" else 2}
+    alone = train(network(), few, epochs=1)
+    np.testing.assert_allclose(result.runs[0]["loss"], alone.runs[0]["loss"], atol=1e-4)
+
+
+class Broken(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        if training:
+            raise TypeError("a slip of the reader's")
+        return inputs
+
+
+def test_errors_of_another_cause_are_shown(few, monkeypatch, pretended):
+    with pytest.raises(TypeError, match="a slip of the reader's"):
+        train(sequential(Broken(), nets.Softmax(10)), few, runs=2)
+    with pytest.raises(ValueError, match="An augmentation must return images"):
+        train(small(), few, runs=2, augment=[no_images])
+
+    def exhausted(function, elements):
+        raise RuntimeError("RESOURCE_EXHAUSTED: no room for 2 runs")
+
+    monkeypatch.setattr(ops, "vectorized_map", exhausted)
+    with pytest.raises(RuntimeError, match="no room for 2 runs"):
+        train(small(), few, runs=2)
+
+
+def no_images(images, seed):
+    return "no images"
 
 
 # ---- learning rate, early stopping, the reporting rule ----
