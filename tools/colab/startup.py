@@ -7,6 +7,7 @@ import types
 from IPython import get_ipython
 
 sys.modules["google.colab"] = types.ModuleType("google.colab")
+sys.modules["google.colab"].output = None  # which JAX imports
 
 
 def after_set_up(result):
