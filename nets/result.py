@@ -77,16 +77,16 @@ class Result:
         return printable("\n".join(lines))
 
     def _beside_the_book(self):
-        """The book's result, and how this differs; by its spread is meant twice its standard deviation."""
-        book = 100 * Result(self.name, {}, self.book, [], 0).test_accuracies
+        """The book's result, and how this differs; the spread is twice the standard deviation of both."""
+        ours, book = (100 * result.test_accuracies for result in (self, Result("", {}, self.book, [], 0)))
         seeds, histories = ([run[key] for run in self.runs] for key in ("seed", "test_accuracy"))
         same = [run["test_accuracy"] for run in self.book if run["seed"] in seeds] == histories
-        difference = round(100 * self.test_accuracies.mean() - book.mean(), 2)
-        spread = book.std(ddof=1) if len(book) > 1 else 0
+        difference = round(ours.mean() - book.mean(), 2)
+        spread, own = (values.std(ddof=1) if len(values) > 1 else 0 for values in (book, ours))
         verdict = "the same" if same else "yours is as good"
         if difference and not same:
             verdict = (f"yours is {abs(difference):.2f} {'higher' if difference > 0 else 'lower'}"
-                       + ", within its spread" * bool(abs(difference) <= 2 * spread))
+                       + ", within the spread" * bool(abs(difference) <= 2 * np.hypot(spread, own)))
         theirs = f"{book.mean():.2f}" + f" ± {spread:.2f}" * bool(spread)
         return f"the book: {theirs} %, {counted(len(book), 'run')}: {verdict}"
 

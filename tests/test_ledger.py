@@ -300,7 +300,8 @@ def test_full_trains_what_the_reader_lacks(home, printed, train, trained, mode, 
 @pytest.mark.parametrize("ours, theirs, words", [
     ([0.9912, 0.9914], [0.9912, 0.9914, 0.9910], "99.12 ± 0.02 %, 3 runs: the same"),
     ([0.9913], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is as good"),
-    ([0.9915], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.02 higher, within its spread"),
+    ([0.9915], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.02 higher, within the spread"),
+    ([0.9900, 0.9916], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.05 lower, within the spread"),
     ([0.9909], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.04 lower"),
     ([0.9909], [0.9912], "99.12 %, 1 run: yours is 0.03 lower")])
 def test_a_readers_result_stands_beside_the_books(ours, theirs, words):
