@@ -33,6 +33,9 @@ strict: .venv/ready  ## run every page from the ledger: each output must be the 
 quick: .venv/ready  ## run every page with short trainings: nothing may fail
 	NETS_MODE=quick $(NBVAL) --nbval-lax
 
+colab: .venv/ready  ## run every page as on Colab, with its versions: make colab, or make colab ASK="--sets now"
+	$(BIN)/python tools/colab.py --jobs $(JOBS) $(ASK)
+
 links: book  ## links and anchors inside the site must lead somewhere, and nothing may come from outside
 	$(BIN)/python tools/check_site.py _build/html
 
@@ -66,7 +69,7 @@ repository:  ## move to another public address: make repository URL=https://gith
 	$(PYTHON) tools/repository.py "$(URL)"
 
 clean:  ## remove the site and the virtual environment
-	rm -rf _build .venv nets.egg-info
+	rm -rf _build .venv .venv-colab-* nets.egg-info
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12), (3, 13)])' || \
@@ -78,4 +81,4 @@ clean:  ## remove the site and the virtual environment
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick links browser run pages full benchmark serve pdf repository clean
+.PHONY: help book test lint unit strict quick colab links browser run pages full benchmark serve pdf repository clean

@@ -6,6 +6,8 @@ import functools
 import keras
 from keras import ops
 
+from nets import needed
+
 
 def value_and_gradient(function, weights):
     """((loss, extras), gradients) of `function`, which returns (loss, extras), at `weights`."""
@@ -17,6 +19,16 @@ def value_and_gradient(function, weights):
         tape.watch(weights)
         loss, extras = function(weights)
     return (loss, extras), tape.gradient(loss, weights, unconnected_gradients="zero")
+
+
+@functools.cache
+def hush():
+    """Let TensorFlow log that it compiles, as it does once, where nobody reads it: no setting prevents it."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+    with needed.without_log():
+        tf.function(lambda: tf.constant(0), jit_compile=True)()
 
 
 def compiled(function):

@@ -17,7 +17,6 @@ from nets.words import counted, duration, printable
 
 HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
 SAVING = 0.1  # the share of its time that a run writes checkpoints, at most
-UNASKED = 600  # seconds of training that are begun unasked, at most
 
 
 class Finished(NamedTuple):
@@ -28,12 +27,12 @@ class Finished(NamedTuple):
     variables: list  # arrays, as the network's trainable and then its other variables
 
 
-def train(task, seeds, checkpoint=None, asked=True):
+def train(task, seeds, checkpoint=None, most=None):
     """Train the runs with these seeds; yields a `Finished` for each as it is over.
 
     On a CPU each has a thread and a core, on a GPU or TPU all are one vectorised call, where the network
     can be vectorised. `checkpoint` gives the file in which a group of runs, a list of seeds, is kept.
-    Unless `asked`, it is said how long it will take; if that is more than ten minutes, nothing is trained.
+    With `most` it is said how long it will take; if that is more than so many seconds, nothing is trained.
     """
     if not seeds:
         return
@@ -52,7 +51,7 @@ def train(task, seeds, checkpoint=None, asked=True):
         seconds = max(future.result() for future in _as_over(timed))
         progress.expect({group[0]: len(own[-1]["loss"]) for group, own in zip(groups, resumed, strict=True)},
                         workers, seconds)
-        if not asked and _left_out(task, seeds, progress.time_left()):
+        if most is not None and _left_out(task, seeds, progress.time_left(), most):
             return
         futures = {pool.submit(_train_group, trainer, *own, stop, progress): own[-1]
                    for own in zip(groups, resumed, paths, strict=True)}
@@ -93,11 +92,11 @@ def _compiled(task, seeds, several, pool):
     return _compiled(task, seeds, False, pool)  # where an error of another cause comes again
 
 
-def _left_out(task, seeds, seconds):
+def _left_out(task, seeds, seconds, most):
     """Say how long these runs take, and whether that is too much to train them."""
     what = f"{counted(len(seeds), 'run')} of {counted(len(task.rates), 'epoch')} on {machine.device()}"
     how_long = f"{'at most' if task.early_stopping else 'about'} {duration(seconds)}"
-    left_out = seconds > UNASKED
+    left_out = seconds > most
     print(printable(f"Not trained, as it would take {how_long}: {what}. NETS_MODE=full trains it." if left_out
                     else f"Training {what}: {how_long}."), flush=True)
     return left_out

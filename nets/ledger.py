@@ -20,6 +20,7 @@ from nets.settings import fingerprint
 
 MODES = ("full", "recorded", "quick")
 HISTORY = ("loss", "validation_accuracy", "test_accuracy")  # of a run, a value an epoch
+RECORDS = pathlib.Path(__file__).with_name("records")  # not there in a clone
 CHECKED = 500  # test images on which stored weights must answer as recorded
 
 
@@ -36,14 +37,14 @@ def mode():
 
 
 def home():
-    """The folder of the reader's records and checkpoints: NETS_HOME, or else the book's data."""
+    """The folder of the reader's records and checkpoints: NETS_HOME, or else `data`."""
     named = os.environ.get("NETS_HOME")
     return pathlib.Path(named).expanduser() if named else HOME
 
 
 def directory():
-    """The folder of the book's ledger."""
-    return HOME / "runs"
+    """The folder of the book's ledger: in the wheel `nets/records`, which is never written."""
+    return RECORDS if RECORDS.is_dir() else HOME / "runs"
 
 
 def check_name(name):

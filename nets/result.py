@@ -17,10 +17,12 @@ class Result:
         epoch, to three digits; None where a record made before November 2026 holds only the answers
     predictions : int array (runs, test images), the digits with the largest probabilities
     wanted : int, the number of runs asked for; `runs` is shorter, or empty, where the ledger holds fewer
+    book : list of the runs that the book shows, where `runs` are the reader's own
     """
 
-    def __init__(self, name, settings, runs, answers, wanted):
+    def __init__(self, name, settings, runs, answers, wanted, book=()):
         self.name, self.settings, self.runs, self.wanted = name or "network", settings, runs, wanted
+        self.book = list(book)
         self.predictions = np.array([a if a.ndim == 1 else a.argmax(axis=-1) for a in answers], int)
         self.probabilities = None if any(a.ndim == 1 for a in answers) else np.array(answers)
 
@@ -68,9 +70,25 @@ class Result:
         if len(accuracies) > 1:
             lines.append(f"test accuracy {accuracies.mean():.2f} ± {accuracies.std(ddof=1):.2f} % "
                          f"(mean ± standard deviation), best run {percent(self.test_accuracy)}")
+        if self.book:
+            lines.append(self._beside_the_book())
         for where in dict.fromkeys(f"{run['backend']} on {run['device']}" for run in self.runs):
             lines.append(where)
         return printable("\n".join(lines))
+
+    def _beside_the_book(self):
+        """The book's result, and how this differs; the spread is twice the standard deviation of both."""
+        ours, book = (100 * result.test_accuracies for result in (self, Result("", {}, self.book, [], 0)))
+        seeds, histories = ([run[key] for run in self.runs] for key in ("seed", "test_accuracy"))
+        same = [run["test_accuracy"] for run in self.book if run["seed"] in seeds] == histories
+        difference = round(ours.mean() - book.mean(), 2)
+        spread, own = (values.std(ddof=1) if len(values) > 1 else 0 for values in (book, ours))
+        verdict = "the same" if same else "yours is as good"
+        if difference and not same:
+            verdict = (f"yours is {abs(difference):.2f} {'higher' if difference > 0 else 'lower'}"
+                       + ", within the spread" * bool(abs(difference) <= 2 * np.hypot(spread, own)))
+        theirs = f"{book.mean():.2f}" + f" ± {spread:.2f}" * bool(spread)
+        return f"the book: {theirs} %, {counted(len(book), 'run')}: {verdict}"
 
 
 def compare(results, claimed, source="chapter"):

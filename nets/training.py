@@ -2,7 +2,6 @@
 
 import contextlib
 import numbers
-from collections import ChainMap
 
 import keras
 import numpy as np
@@ -10,8 +9,11 @@ import numpy as np
 from nets import data as checks
 from nets import groups, ledger, needed, settings
 from nets.data import Dataset, Examples
+from nets.epoch import hush
 from nets.result import Result
 from nets.runs import Task
+
+UNASKED = 600  # seconds of training that are begun unasked, at most
 
 
 def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimizer=None, l2=0.0, augment=(),
@@ -37,8 +39,10 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     - unset: the ledger answers if it has any of these runs. Else it is said how long they take, and they
       are trained if that is ten minutes at most; if it is more, the result is empty.
 
-    Where NETS_HOME names a folder, records and checkpoints are kept there, and found by the next machine;
-    the book's ledger is then only read, and not in "full" mode.
+    The ledger is the book's. Where the environment variable NETS_HOME names a folder, as one of your Drive
+    on Colab, your records and checkpoints are kept there, and found again by the next machine; in `data` of
+    the current folder, where the package alone is installed, which brings the book's along. Yours then come
+    before the book's, but in "recorded" mode. The book's is only read, and in "full" mode not even that.
 
     Parameters
     ----------
@@ -72,6 +76,7 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
+    hush()
     mode = ledger.mode()
     data = checks.check_dataset(data)
     _check_network(network, data)
@@ -86,12 +91,15 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     if name is not None:
         ledger.check_name(name)
     entries = ledger.entries(name, described, task.data.test, mode) if name and mode != "quick" else []
-    found = [entry.runs() for entry in entries] or [({}, {})]
-    known, answers = (dict(ChainMap(*dicts)) for dicts in zip(*found, strict=True))
+    own, entries = entries[0] if entries else None, entries[::-1] if mode == "recorded" else entries
+
+    found = [entry.runs() for entry in entries]  # those that count first come first
+    known, answers = ({seed: value for both in reversed(found) for seed, value in both[part].items()}
+                      for part in (0, 1))
     for entry in entries if mode == "recorded" and not known else []:
         entry.record()  # or the error that names the settings that differ
-    seeds, own = range(seed, seed + runs), entries[0] if entries else None
-    holder = next((entry for entry, (its, _) in zip(entries, found, strict=False) if seed in its), None)
+    seeds = range(seed, seed + runs)
+    holder = next((entry for entry, (its, _) in zip(entries, found, strict=True) if seed in its), None)
     without_weights = bool(keep_weights and holder) and not holder.has_weights(seed)
     missing = [s for s in seeds if s not in known or (without_weights and s == seed)]
     if mode == "recorded" or (mode is None and any(s in known for s in seeds)):
@@ -100,8 +108,10 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
         holder.load_weights(network, seed, answers[seed])
 
     if own and missing:
-        own.prepare(known=found[0][0])
-    for finished in groups.train(task, missing, own and own.checkpoint, asked=mode is not None):
+        own.prepare(found[0][0])
+    apart = own and own.folder != ledger.directory()
+    most = UNASKED if mode is None else float("inf") if apart else None
+    for finished in groups.train(task, missing, own and own.checkpoint, most):
         run, probabilities = finished.run, ledger.rounded(finished.probabilities)
         known[run["seed"]], answers[run["seed"]] = run, probabilities
         if run["seed"] == seed:
@@ -114,7 +124,10 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
         raise ledger.MissingRecord(
             f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
             "these, or set NETS_MODE=full to train yours.")
-    return Result(name, described, [known[s] for s in done], [answers[s] for s in done], runs)
+    shown = [known[s] for s in done]
+    book = list(ledger.Entry(name, described, task.data.test).runs()[0].values()) if apart else []
+    beside = book if any(run not in book for run in shown) else []
+    return Result(name, described, shown, [answers[s] for s in done], runs, beside)
 
 
 def evaluate(network, images, labels):
@@ -132,6 +145,7 @@ def evaluate(network, images, labels):
     checks.check_images(images, "images")
     checks.check_fit(images, network, "images")
     checks.check_labels(labels, "labels", images, classes=getattr(network, "output_shape", [None])[-1])
+    hush()
     probabilities = network.predict(images, batch_size=500, verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 

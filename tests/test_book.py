@@ -13,8 +13,10 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import keras
+import nbformat
 import numpy as np
 import pytest
 import yaml
@@ -28,10 +30,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 PAGES = NOTEBOOKS + sorted((ROOT / "book").glob("*.md"))
 SET_UP = """\
-# On Colab, first choose Runtime > Change runtime type > GPU.
+# On Colab, choose here what is shown; to train, first Runtime > Change runtime type > GPU.
+mode = "recorded runs"  # @param ["recorded runs", "full training here", "quick trial"]
+import os
 import sys
 
 if "google.colab" in sys.modules:
+    os.environ.update(NETS_MODE=mode.split()[0], TF_CPP_MIN_LOG_LEVEL="3")
     %pip install -q --no-deps git+https://github.com/{}
     !nvidia-smi -L || echo "No GPU: choose one in Runtime > Change runtime type."
 
@@ -126,6 +131,25 @@ def test_first_cell_has_title_and_colab_link(path):
 @per_notebook
 def test_set_up_cell_is_the_same_everywhere(path):
     assert "".join(cells(path, "code")[0]["source"]) == SET_UP.format(address())
+
+
+@pytest.mark.parametrize("code, failed, lines", [
+    ("print('fine')", "", []), ("1 / 0", "ZeroDivisionError", []),
+    ("import sys; print('a log line', file=sys.stderr)", "", ["a log line"]),
+    ("import os; assert os.environ['NETS_MODE'] == 'quick' and not os.listdir()", "", []),
+    ("import os; os.system('echo from a library >&2')", "", ["from a library"])])
+def test_pages_are_tried_as_on_colab(tmp_path, code, failed, lines):
+    """With a set-up cell that imports nothing, which is what takes long."""
+    colab, set_up = tool("colab"), SET_UP.format(address()).split("import keras")[0]
+    assert colab.FIELD in set_up
+    page = tmp_path / "page.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, [set_up, code]))), page)
+    (tmp_path / "machine").mkdir()
+    colab.machine(tmp_path / "machine")
+    kept, python = tmp_path / "kept", pathlib.Path(sys.executable)
+    error, _, said = colab.run(tmp_path / "machine", page, kept, "quick", python, "jax", "pretended")
+    assert failed in error and bool(failed) == bool(error) and said == lines
+    assert "GPU 0: a pretended GPU" in (kept / page.name).read_text()
 
 
 @per_notebook

@@ -252,6 +252,66 @@ def test_unset_trains_other_settings_or_seeds(train, trained, mode, monkeypatch,
     assert trained == [0, seed]
 
 
+# ---- the book's ledger, where there is only the package ----
+
+
+@pytest.fixture
+def printed(home, train, trained, mode, monkeypatch):
+    """The book's ledger, which holds seeds 0 to 2 of "tiny", for a reader who has none yet."""
+    train(runs=3, keep_weights=True)
+    path = home / "runs/tiny.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"runs": [run | {"seconds": 100} for run in record["runs"]]}))
+    (home / "runs").rename(home / "records")
+    monkeypatch.setattr(ledger, "RECORDS", home / "records")
+    monkeypatch.setattr(ledger, "HOME", home / "reader")
+    mode("recorded")
+    trained.clear()
+    before = content(home)
+    yield train(runs=3)
+    assert before.items() <= content(home).items()
+
+
+def test_the_book_answers_and_nothing_is_written(home, printed, train, few, monkeypatch):
+    network = sequential(nets.Softmax(10))
+    result = train(network, runs=3, keep_weights=True)
+    assert result.runs == printed.runs and "the book" not in str(result)
+    assert abs(network.predict(few.test.images, verbose=0) - result.probabilities[0]).max() < 1e-3
+    with pytest.raises(MissingRecord, match=r"other settings \(epochs differ"):
+        train(epochs=1)
+    assert not train(name="unknown").runs and not (home / "reader").exists()
+
+
+def test_full_trains_what_the_reader_lacks(home, printed, train, trained, mode, capsys):
+    mode("full")
+    result = train(runs=2)
+    assert sorted(trained) == [0, 1] and "Training 2 runs of 2 epochs" in capsys.readouterr().out
+    theirs = 100 * printed.test_accuracies
+    assert f"the book: {theirs.mean():.2f} ± {theirs.std(ddof=1):.2f} %, 3 runs: the same" in str(result)
+    assert "reader/runs/tiny.json" in content(home)
+    for value, books in (("full", [False, False]), ("recorded", [True] * 3), (None, [False, False, True])):
+        mode(value)
+        again = train(runs=len(books))
+        assert [run["seconds"] == 100 for run in again.runs] == books
+        assert ("the book" in str(again)) == (False in books)
+    assert sorted(trained) == [0, 1]
+
+
+@pytest.mark.parametrize("ours, theirs, words", [
+    ([0.9912, 0.9914], [0.9912, 0.9914, 0.9910], "99.12 ± 0.02 %, 3 runs: the same"),
+    ([0.9913], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is as good"),
+    ([0.9915], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.02 higher, within the spread"),
+    ([0.9900, 0.9916], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.05 lower, within the spread"),
+    ([0.9909], [0.9912, 0.9914], "99.13 ± 0.01 %, 2 runs: yours is 0.04 lower"),
+    ([0.9909], [0.9912], "99.12 %, 1 run: yours is 0.03 lower")])
+def test_a_readers_result_stands_beside_the_books(ours, theirs, words):
+    ours, theirs = ([{"seed": seed, "validation_accuracy": [0.9], "test_accuracy": [accuracy], "seconds": 9,
+                      "backend": "jax", "device": "a test"} for seed, accuracy in enumerate(accuracies)]
+                    for accuracies in (ours, theirs))
+    result = Result("tiny", {}, ours, [np.zeros(1)] * len(ours), len(ours), theirs)
+    assert f"the book: {words}" in str(result).splitlines()
+
+
 # ---- adding runs ----
 
 
@@ -716,7 +776,7 @@ def test_a_killed_run_goes_on_on_the_next_machine(home, train, few, monkeypatch,
     assert not list((home / "drive/checkpoints").iterdir())
 
 
-def test_the_readers_runs_come_before_the_books_which_is_left_as_it_is(
+def test_the_readers_runs_come_before_the_books_but_where_the_recorded_are_asked_for(
         home, train, trained, mode, monkeypatch, machine_of):
     book = train(runs=2)
     before = content(home)
@@ -728,10 +788,10 @@ def test_the_readers_runs_come_before_the_books_which_is_left_as_it_is(
     assert sorted(trained) == [0, 0, 1] and before.items() <= content(home).items()
     path = home / "drive/runs/tiny.json"
     path.write_text(path.read_text().replace('"device": "', '"device": "my '))
-    for way in (None, "recorded"):
+    for way, whose in ((None, "my "), ("recorded", "")):
         mode(way)
         devices = [run["device"] for run in train(runs=2).runs]
-        assert devices == ["my " + book.runs[0]["device"], book.runs[1]["device"]]
+        assert devices == [whose + book.runs[0]["device"], book.runs[1]["device"]]
     with pytest.raises(MissingRecord, match="epochs differ"):
         train(epochs=3)
     assert sorted(trained) == [0, 0, 1]

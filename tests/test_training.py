@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 
 import experiments
@@ -849,3 +851,13 @@ def test_other_backends_are_refused(few, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="needs TensorFlow or JAX.*torch.*KERAS_BACKEND"):
         train(small(), few)
+
+
+def test_no_library_logs_under_a_readers_cell():
+    code = ("import sys, keras, nets; from experiments import sequential; print('loaded', file=sys.stderr);"
+            "nets.train(sequential(nets.Softmax(10)), nets.load_mnist(), epochs=1, mini_batch_size=10,"
+            " learning_rate=0.1)")
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "NETS_MODE": "quick",
+                   "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.endswith("loaded\n"), done.stderr
