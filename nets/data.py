@@ -127,10 +127,14 @@ def check_dataset(data):
         if parts and images.shape[1:] != (first := parts[0].images.shape[1:]):
             raise ValueError(f"data.{name} has images of {images.shape[1:]}, and data.train of {first}.")
         parts.append(Examples(images, labels.astype("int32")))
-    scales = {name: float(np.max(part.images)) for name, part in zip(Dataset._fields, parts, strict=True)}
-    if 0 < min(scales.values()) <= 1 and max(scales.values()) > 10:
-        raise ValueError(f"data has pixels on different scales, up to {scales}: give all parts the same.")
     return Dataset(*parts)
+
+
+def check_scales(data):
+    """Raise ValueError for parts of which some have pixels from 0 to 1 and others larger ones."""
+    most = {name: float(np.max(part.images)) for name, part in data._asdict().items()}
+    if 0 < min(most.values()) <= 1 and max(most.values()) > 10:
+        raise ValueError(f"data has pixels on different scales, up to {most}: give all parts the same.")
 
 
 def _type(array):

@@ -223,6 +223,7 @@ def _check_network(network, data):
                          f"{shape}.")
     for name, part in data._asdict().items():
         checks.check_fit(part.images, network, f"data.{name}.images")
+    checks.check_scales(data)
     for layer in network.layers:
         if layer.dtype_policy.quantization_mode:
             raise ValueError(f"{layer.name} is quantised ({layer.dtype_policy.name}), and cannot learn so.")

@@ -18,7 +18,7 @@ from keras import ops
 
 import nets
 from nets import plots
-from nets.data import check_dataset, check_images, check_labels
+from nets.data import check_dataset, check_images, check_labels, check_scales
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), "uint8")
 LABELS = np.arange(20, dtype="int32") % 10
@@ -169,7 +169,7 @@ def test_parts_on_different_scales():
     with pytest.raises(ValueError, match="pixels on different scales, up to .*'train': 255.0.*'test': 1.0"):
         nets.train(no_rescaling, nets.Dataset(bright, bright, dim), epochs=1, mini_batch_size=10,
                    learning_rate=0.1)
-    check_dataset(nets.Dataset(dim, dim, dim._replace(images=dim.images / 2)))
+    check_scales(nets.Dataset(dim, dim, dim._replace(images=dim.images / 2)))
 
 
 def test_labels_beyond_the_classes():

@@ -458,8 +458,8 @@ def test_early_stopping(few, patience):
 
 def test_early_stopping_waits_while_the_network_gets_better():
     history = {"validation_accuracy": [0.1, 0.3, 0.2, 0.25, 0.31, 0.31, 0.3]}
-    assert not runs.stalled(history, 3) and runs.stalled(history, 2)
-    assert not runs.stalled(history, None) and not runs.stalled({"validation_accuracy": []}, 1)
+    assert not groups.stalled(history, 3) and groups.stalled(history, 2)
+    assert not groups.stalled(history, None) and not groups.stalled({"validation_accuracy": []}, 1)
 
 
 def result_of(*runs):
