@@ -1,10 +1,10 @@
 """Distortions: what they do to a picture, held against SciPy, and how training uses them."""
 
 import functools
-import threading
 import os
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
