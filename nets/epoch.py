@@ -36,6 +36,7 @@ def compiled(function):
         import jax
         return jax.jit(function)
     import tensorflow as tf
+    hush()
     of_its_own = functools.partial(function)  # TensorFlow warns where the same code is compiled often
     of_its_own.__name__ = function.__name__
     return tf.function(of_its_own, jit_compile=True)
