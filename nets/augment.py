@@ -156,9 +156,7 @@ def _check(name, images, strengths):
 
 
 def _noise(shape, seed, normalize):
-    """Uniform between -1 and 1; with a norm, columns before rows, and by NumPy on a CPU, which is faster.
-    Without one as before there was a norm, for the records of that time.
-    """
+    """Uniform between -1 and 1. With a norm, columns come before rows, and on a CPU from NumPy: faster."""
     if normalize:
         shape = (*shape[:2], shape[3], shape[2])
     if normalize and not machine.has_accelerator():

@@ -69,6 +69,15 @@ def _logarithm_of(softmax_layer):
         softmax_layer.activation = keras.activations.softmax
 
 
+def knows_logarithm(network, images):
+    """Whether `_logarithm_of` its last layer gives the logarithms of what this network answers."""
+    images = ops.cast(images, "float32")
+    p = network(images, training=False)
+    with _logarithm_of(network.layers[-1]):
+        log_p = network(images, training=False)
+    return bool(ops.all(ops.abs(ops.exp(log_p) - p) < 0.01))
+
+
 def _at_least_32_bits(number):
     short = keras.backend.standardize_dtype(number.dtype) in ("float16", "bfloat16")
     return ops.cast(number, "float32") if short else number

@@ -211,12 +211,6 @@ class Entry:
             raise _damaged(path, why)
 
 
-def entries(name, settings, test, mode):
-    """The entries of this experiment: the reader's own, and to look it up, not in "full" mode, the book's."""
-    own = Entry(name, settings, test, home() / "runs")
-    return [own] if mode == "full" or own.folder == directory() else [own, Entry(name, settings, test)]
-
-
 def read(path):
     """The record in the file `path`, complete."""
     try:

@@ -56,7 +56,7 @@ class Result:
     def __str__(self):
         if not self.runs:
             return (f"{self.name}: not run yet at full scale. With NETS_MODE=full this call trains "
-                    f"{counted(self.wanted, 'run')} and records them.")
+                    f"{counted(self.wanted, 'run')}.")
         count = counted(len(self.runs), "run")
         if len(self.runs) < self.wanted:
             count += f" of the {self.wanted} planned"

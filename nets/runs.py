@@ -1,5 +1,6 @@
 """What a run consists of: starting weights, order of the images, epochs, answers."""
 
+import json
 import math
 import random
 import time
@@ -14,6 +15,7 @@ from nets.data import Dataset
 
 CLASSIFY = 500  # images classified at once
 CHUNKS = 4  # of so many images, in a call
+KEPT = 8  # compiled programs
 
 
 class Task(NamedTuple):
@@ -59,16 +61,30 @@ def mini_batches(images, mini_batch_size, seed, epoch):
     return order[:batches * mini_batch_size].reshape(batches, mini_batch_size)
 
 
+_kept = {}  # the last compiled programs, by what decides them
+
+
+def _programs(task, steps, several):
+    """(optimizer, epoch, classify) for this task: compiled anew, or those of one like it."""
+    network, optimizer = task.network, task.optimizer
+    key = json.dumps([settings.describe(network), optimizer and settings.describe_optimizer(optimizer),
+                      task.l2, steps, several])
+    if key not in _kept:
+        while len(_kept) >= KEPT:
+            _kept.pop(next(iter(_kept)))
+        optimizer = optimizer and epoch.stateless(optimizer, network.trainable_variables)
+        _kept[key] = optimizer, *epoch.compile_training(network, task.l2 / steps, several, optimizer)
+    return _kept[key]
+
+
 class Trainer:
     """A task with its compiled functions and its images on the device; with `several`, for runs at once."""
 
     def __init__(self, task, several):
         self.task, self.several = task, several
-        network, (images, labels) = task.network, task.data.train
+        images, labels = task.data.train
         self.steps = self.stretch = len(labels) // task.mini_batch_size  # an epoch; in a call
-        self.optimizer = task.optimizer and epoch.stateless(task.optimizer, network.trainable_variables)
-        self._epoch, self._classify = epoch.compile_training(
-            network, task.l2 / self.steps, several, self.optimizer)
+        self.optimizer, self._epoch, self._classify = _programs(task, self.steps, several)
         self.images, self.labels = ops.convert_to_tensor(images), ops.convert_to_tensor(labels, "int32")
         self.parts = {part: tensors(_in_chunks(getattr(task.data, part).images))
                       for part in ("validation", "test")}

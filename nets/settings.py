@@ -63,6 +63,7 @@ def describe(network):
             config["trainable"] = False
         if own := own_parts(*layer._flatten_layers()):
             config["source"] = [source(thing) for thing in own]
+            config["state"] = [_state(part) for part in layer._flatten_layers() if own_parts(part)]
         if weights := [weight for part in kept(layer) for weight in part.get_weights()]:
             config["weights"] = _sum(*map(np.ascontiguousarray, weights))
         described.append({type(layer).__name__: config})
@@ -189,6 +190,13 @@ def _names_around(function):
         taken = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
         values.update({name: function.__globals__[name] for name in sorted(taken & {*function.__globals__})})
     return values
+
+
+def _state(layer):
+    """Numbers, texts and arrays that a reader's layer keeps: they may have been set after it was made."""
+    usual = vars(keras.layers.Layer())
+    return {name: plain(value) for name, value in vars(layer).items()
+            if name not in usual and isinstance(value, (str, numbers.Number, np.ndarray))}
 
 
 def own_parts(*objects):

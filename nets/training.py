@@ -9,7 +9,8 @@ import numpy as np
 from nets import data as checks
 from nets import groups, ledger, needed, settings
 from nets.data import Dataset, Examples
-from nets.epoch import hush
+from nets.epoch import hush, knows_logarithm
+from nets.lookup import Lookup
 from nets.result import Result
 from nets.runs import Task
 
@@ -90,44 +91,27 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     described = _described(task, constant=not callable(learning_rate))
     if name is not None:
         ledger.check_name(name)
-    entries = ledger.entries(name, described, task.data.test, mode) if name and mode != "quick" else []
-    own, entries = entries[0] if entries else None, entries[::-1] if mode == "recorded" else entries
-
-    found = [entry.runs() for entry in entries]  # those that count first come first
-    known, answers = ({seed: value for both in reversed(found) for seed, value in both[part].items()}
-                      for part in (0, 1))
-    for entry in entries if mode == "recorded" and not known else []:
-        entry.record()  # or the error that names the settings that differ
+    known = Lookup(None if mode == "quick" else name, described, task.data.test, mode)
     seeds = range(seed, seed + runs)
-    holder = next((entry for entry, (its, _) in zip(entries, found, strict=True) if seed in its), None)
-    without_weights = bool(keep_weights and holder) and not holder.has_weights(seed)
-    missing = [s for s in seeds if s not in known or (without_weights and s == seed)]
-    if mode == "recorded" or (mode is None and any(s in known for s in seeds)):
-        missing = []
-    if keep_weights and holder and seed not in missing:
-        holder.load_weights(network, seed, answers[seed])
+    missing = known.missing(seeds, mode, weights_of=seed if keep_weights else None)
+    if keep_weights and seed not in missing:
+        known.load_weights(network, seed)
 
-    if own and missing:
-        own.prepare(found[0][0])
-    apart = own and own.folder != ledger.directory()
-    most = UNASKED if mode is None else float("inf") if apart else None
-    for finished in groups.train(task, missing, own and own.checkpoint, most):
-        run, probabilities = finished.run, ledger.rounded(finished.probabilities)
-        known[run["seed"]], answers[run["seed"]] = run, probabilities
+    if missing:
+        known.prepare()
+    most = UNASKED if mode is None else float("inf") if known.book else None
+    for run, probabilities, variables in groups.train(task, missing, known.checkpoint, most):
         if run["seed"] == seed:
-            _assign(network, finished.variables)
-        if own:
-            own.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
+            _assign(network, variables)
+        known.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
 
-    done = [s for s in seeds if s in known]
-    if known and not done:
+    done = [s for s in seeds if s in known.runs]
+    if known.runs and not done:
         raise ledger.MissingRecord(
-            f"The ledger has {name!r} with other seeds ({', '.join(map(str, known))}): ask for one of "
+            f"The ledger has {name!r} with other seeds ({', '.join(map(str, known.runs))}): ask for one of "
             "these, or set NETS_MODE=full to train yours.")
-    shown = [known[s] for s in done]
-    book = list(ledger.Entry(name, described, task.data.test).runs()[0].values()) if apart else []
-    beside = book if any(run not in book for run in shown) else []
-    return Result(name, described, shown, [answers[s] for s in done], runs, beside)
+    shown = [known.runs[s] for s in done]
+    return Result(name, described, shown, [known.answers[s] for s in done], runs, known.books(shown))
 
 
 def evaluate(network, images, labels):
@@ -223,6 +207,9 @@ def _check_network(network, data):
                          f"{shape}.")
     for name, part in data._asdict().items():
         checks.check_fit(part.images, network, f"data.{name}.images")
+    unusual = settings.own_parts(network.layers[-1]) or not isinstance(network, keras.Sequential)
+    if unusual and not knows_logarithm(network, images[:4]):
+        raise ValueError("The last layer must end in its softmax activation, and be used but once.")
     checks.check_scales(data)
     for layer in network.layers:
         if layer.dtype_policy.quantization_mode:

@@ -17,6 +17,7 @@ from experiments import sequential
 import nets
 from nets import data, files, ledger, machine, runs
 from nets.ledger import MissingRecord
+from nets.lookup import Lookup
 from nets.result import Result
 from nets.settings import describe, digest, fingerprint
 
@@ -800,7 +801,7 @@ def test_the_readers_runs_come_before_the_books_but_where_the_recorded_are_asked
 def test_the_home_folder_may_be_written_as_a_tilde(home, train, few, monkeypatch):
     monkeypatch.setenv("HOME", str(home / "me"))
     monkeypatch.setenv("NETS_HOME", "~/kept")
-    (entry,) = ledger.entries("tiny", {}, few.test, "full")
+    entry = Lookup("tiny", {}, few.test, "full").own
     assert entry.checkpoint([0]).parent == home / "me/kept/checkpoints"
     assert entry.path() == home / "me/kept/runs/tiny.json"
 

@@ -272,6 +272,16 @@ def test_attributes_and_all_kinds_of_methods_of_a_class_count(monkeypatch, name,
     assert network(Gain()) != before
 
 
+@pytest.mark.parametrize("name, value", [("gain", 7.0), ("_hidden", "x"), ("table", np.ones(3))])
+def test_what_is_set_on_a_readers_layer_after_it_was_made_counts(name, value):
+    changed, nested = Gain(), Gain()
+    setattr(changed, name, value)
+    setattr(nested, name, value)
+    plain, inside = network(Gain()), network(keras.Sequential([Gain()]))
+    assert network(Gain()) == plain != network(changed)
+    assert network(keras.Sequential([Gain()])) == inside != network(keras.Sequential([nested]))
+
+
 def test_layers_and_functions_of_the_readers_train(few):
     """Without being registered with Keras, with weights of their own, and found again in the ledger."""
     def train():

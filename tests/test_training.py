@@ -357,11 +357,33 @@ def test_the_epoch_is_traced_once(few, monkeypatch, together):
         return compiled(traced_function)
 
     monkeypatch.setattr("nets.epoch.compiled", counting)
+    monkeypatch.setattr("nets.runs._kept", {})
     monkeypatch.setattr(machine, "has_accelerator", lambda: together)
     monkeypatch.setattr(machine, "device", lambda: "a test")
     train(small(), few, epochs=3, runs=3, learning_rate=lambda epoch: 0.1 / (epoch + 1))
     assert traced.count("epoch") == 1
     assert traced.count("classify") == 1  # validation and test sets have one size here
+    train(small(), few, runs=3, seed=3, learning_rate=0.5)
+    assert len(traced) == 2  # the same network again
+    train(small(), few, runs=3, l2=1.0)
+    assert len(traced) == 4
+
+
+def test_kept_programs_train_as_fresh_ones(few, monkeypatch):
+    """What differs in anything but data, rates and seeds has programs of its own; the oldest go."""
+    adam = {"learning_rate": None, "optimizer": keras.optimizers.Adam()}
+
+    def results():
+        return [measured(train(sequential(nets.FullyConnected(20, dropout=dropout), nets.Softmax(10)), few,
+                               **options))
+                for dropout in (0.0, 0.5) for options in ({}, {"l2": 2.0}, adam)]
+
+    monkeypatch.setattr("nets.runs._kept", {})
+    monkeypatch.setattr("nets.runs.KEPT", 2)
+    fresh = results()
+    assert len(runs._kept) == 2 and len({str(result) for result in fresh}) == 6
+    monkeypatch.setattr("nets.runs.KEPT", 6)
+    assert results() == fresh == results()
 
 
 def test_each_network_is_compiled_once_for_all_epochs_and_runs(numbers):
@@ -771,6 +793,21 @@ class OfItsOwn(keras.Model):
         return self.dense(ops.reshape(images, (-1, 784)))
 
 
+class Sharpened(nets.Softmax):
+    def call(self, inputs, training=False):
+        return ops.softmax(5 * super().call(inputs, training))
+
+
+class Renamed(nets.Softmax):
+    pass
+
+
+def twice():
+    """A functional network whose last layer is also in its middle."""
+    images, last = keras.Input((28, 28, 1)), nets.Softmax(10, kernel_initializer="glorot_uniform")
+    return keras.Model(images, last(last(nets.FullyConnected(10)(images))))
+
+
 def functional(inputs, outputs):
     images = [keras.Input((28, 28, 1)) for _ in range(inputs)]
     flat = keras.layers.Flatten()(images[0] if inputs == 1 else keras.layers.Add()(images))
@@ -785,10 +822,23 @@ def functional(inputs, outputs):
     (lambda: nets.Softmax(10), "must be a Keras model, not Softmax"),
     (lambda: [nets.Softmax(10)], "must be a Keras model, not list"),
     (lambda: sequential(nets.ConvPool(3, kernel_size=40), nets.Softmax(10)), "need images of at least 41"),
+    (lambda: sequential(Sharpened(10)), "must end in its softmax activation"),
+    (twice, "be used but once"),
     (lambda: sequential(nets.Softmax(10, dtype="int8_from_float32")), "is quantised")])
 def test_networks_that_cannot_be_trained_get_a_sentence(few, make, message):
     with pytest.raises(ValueError, match=message):
         train(make(), few)
+
+
+def test_a_layer_that_tensorflow_cannot_compile_gets_a_sentence(few):
+    turned = sequential(keras.layers.RandomRotation(0.1), nets.Softmax(10))
+    for count in (1, 2):
+        with pytest.raises(ValueError, match="no compiled ImageProjectiveTransform.*KERAS_BACKEND=jax"):
+            train(turned, few, runs=count)
+
+
+def test_a_last_layer_of_the_readers_own_may_be_a_softmax(few):
+    assert measured(train(sequential(Renamed(10)), few)) == measured(train(sequential(nets.Softmax(10)), few))
 
 
 def test_after_a_refusal_the_right_call_works(few):
