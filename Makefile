@@ -71,14 +71,24 @@ repository:  ## move to another public address: make repository URL=https://gith
 clean:  ## remove the site and the virtual environment
 	rm -rf _build .venv .venv-colab-* nets.egg-info
 
-.venv/ready: requirements.txt
+lock: .venv/ready  ## name every package that requirements.txt needs, with its hashes, in requirements.lock
+	$(BIN)/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --quiet \
+		--custom-compile-command "make lock" --output-file requirements.lock
+
+newest: .venv/ready  ## install the newest versions of what trains and draws, to see whether they do; undo: make clean
+	sed '/^# site/,$$!s/==.*//' requirements.txt > .venv/newest.txt
+	$(BIN)/uv pip install --quiet --upgrade -r .venv/newest.txt
+
+.venv/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12), (3, 13)])' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..."; exit 2; }
-	@echo "Installing requirements.txt into .venv: about 800 MB, once"
+	@echo "Installing requirements.lock into .venv: about 800 MB, once"
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -qq --disable-pip-version-check -r requirements.txt
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	$(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick colab links browser run pages full benchmark serve pdf repository clean
+.PHONY: help book test lint unit strict quick colab links browser run pages full benchmark serve pdf repository lock newest clean

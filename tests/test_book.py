@@ -778,6 +778,10 @@ def test_actions_are_pinned_by_commit():
 def test_requirements_are_pinned():
     lines = re.sub(r"#.*", "", (ROOT / "requirements.txt").read_text()).split()
     assert not [line for line in lines if not re.fullmatch(r"[\w-]+==[\w.]+", line)]
+    locked = re.findall(r"^(\S+==\S+)(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}",
+                        (ROOT / "requirements.lock").read_text(),
+                        re.MULTILINE)
+    assert not {line.lower() for line in lines} - set(locked), "run `make lock`"
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="needs a git clone")
