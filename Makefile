@@ -4,7 +4,8 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard book/*.ipynb)
-NBVAL := $(BIN)/pytest --nbval-current-env --numprocesses $(JOBS) --dist loadfile book
+# The last pages are the longest: they begin.
+NBVAL := $(BIN)/pytest --nbval-current-env --numprocesses $(JOBS) --dist loadfile $(shell printf '%s\n' $(NOTEBOOKS) | sort -r)
 
 NB_CLEAN := --preserve-cell-outputs --preserve-execution-counts \
 	--preserve-cell-metadata-field mystnb --preserve-cell-metadata-field tags

@@ -42,7 +42,7 @@ def arguments():
     parser.add_argument("--pages", nargs="+", metavar="NN", help="beginnings of names; all by default")
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
-    asked.pages = [path for path in sorted((ROOT / "book").glob("*.ipynb"))
+    asked.pages = [path for path in sorted((ROOT / "book").glob("*.ipynb"), reverse=True)  # the longest first
                    if not asked.pages or path.name.startswith(tuple(asked.pages))]
     return asked
 
@@ -51,14 +51,14 @@ def environment(name):
     """The Python of a set, installed, with today's `nets`."""
     wanted, venv = ROOT / "tools" / "colab" / f"{name}.txt", ROOT / f".venv-colab-{name}"
     python, installed = venv / "bin" / "python", venv / wanted.name
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "-q"]
+    install = [pathlib.Path(sys.executable).with_name("uv"), "pip", "install", "-q", "--python", python]
     if not installed.exists() or installed.read_text() != wanted.read_text():
         shutil.rmtree(venv, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        subprocess.run([*pip, "install", "-r", wanted], check=True)
+        subprocess.run([*install, "-r", wanted], check=True)
         shutil.copy(wanted, installed)
     shutil.rmtree(ROOT / "_build" / "wheel", ignore_errors=True)  # of records that are no more
-    subprocess.run([*pip, "install", "--no-deps", "--force-reinstall", ROOT], check=True)
+    subprocess.run([*install, "--no-deps", "--reinstall", ROOT], check=True)
     return python
 
 
