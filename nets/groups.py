@@ -86,10 +86,11 @@ def _compiled(task, seeds, several, pool):
             future.result()
         return trainer, groups, starts
     except Exception as error:
-        if unknown := re.search(r"unsupported operations.*: (\w+) \(", str(error)):
+        full = re.search("resource.?exhausted|out of memory", f"{type(error)} {error}", re.IGNORECASE)
+        unknown = re.search(r"unsupported operations.*: (\w+) \(", str(error))
+        if not several and unknown:
             raise ValueError(f"TensorFlow has no compiled {unknown[1]}, which a layer of this network needs: "
                              "set KERAS_BACKEND=jax, or distort the images by `augment`.") from error
-        full = re.search("resource.?exhausted|out of memory", f"{type(error)} {error}", re.IGNORECASE)
         if not several or full:
             raise
     return _compiled(task, seeds, False, pool)  # where an error of another cause comes again

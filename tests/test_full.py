@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
@@ -49,10 +51,16 @@ def copy(tmp_path):
     return tmp_path
 
 
-def full(copy, *arguments):
+def started(copy, *arguments):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(copy)}
-    return subprocess.run([sys.executable, copy / "tools/full.py", *arguments], env=environment,
-                          capture_output=True, text=True, timeout=300)
+    return subprocess.Popen([sys.executable, copy / "tools/full.py", *arguments], env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def full(copy, *arguments):
+    process = started(copy, *arguments)
+    return subprocess.CompletedProcess([], stdout=(output := process.communicate(timeout=300))[0],
+                                       stderr=output[1], returncode=process.returncode)
 
 
 def seeds(copy, name="tiny"):
@@ -81,6 +89,45 @@ def test_full_trains_what_is_missing_in_processes_and_only_that(copy):
     nbformat.write(page, path)
     last = full(copy, "01")
     assert last.returncode == 0 and "Training 1 run on" in last.stdout and seeds(copy) == [0, 1, 5]
+
+
+def until(condition, seconds=120):
+    """What the condition gives once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc").exists(), reason="needs Linux' list of processes")
+def test_killed_processes_cost_no_more_than_their_own_work(copy):
+    """The first one's workers end with it; a worker's run goes on in another, and others are left alone."""
+    path = copy / "book/01-tiny.ipynb"
+    page = nbformat.read(path, as_version=4)
+    page.cells[1].source = 'train("tiny", runs=2, epochs=1000)'
+    nbformat.write(page, path)
+
+    def training(process):
+        """The workers, once there is a checkpoint."""
+        tasks = pathlib.Path(f"/proc/{process.pid}/task").glob("*/children")
+        lists = [path.read_text().split() for path in tasks]
+        return list((copy / "data/checkpoints").glob("tiny*.npz")) and [
+            int(number) for number in sum(lists, [])
+            if b"spawn_main" in pathlib.Path(f"/proc/{number}/cmdline").read_bytes()]
+
+    driver = started(copy, "01")
+    workers = until(lambda: training(driver))
+    driver.kill()
+    driver.communicate()
+    until(lambda: not any(pathlib.Path(f"/proc/{worker}").exists() for worker in workers), seconds=20)
+
+    driver = started(copy, "01")
+    until(lambda: "Training" in driver.stdout.readline())
+    os.kill(until(lambda: training(driver))[0], signal.SIGKILL)
+    output, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0, output + errors
+    assert "tiny 0: recorded" in output and "tiny 1: recorded" in output and seeds(copy) == [0, 1]
 
 
 def test_full_names_pages_that_are_not_there(copy):

@@ -15,9 +15,12 @@ import math
 import multiprocessing
 import os
 import pathlib
+import queue
 import signal
 import sys
+import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import nbformat
@@ -130,17 +133,44 @@ def experiments(pages):
 known = {}  # what a worker has read from the pages
 
 
-def start_worker(cores, pages):
-    """Give this process a core of its own, and let it read the pages."""
+def start_worker(core, pages, parent):
+    """Give this process a core of its own, let it read the pages, and end it when its parent is no more."""
+    def outlive_nobody():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=outlive_nobody, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process to handle
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {cores.get()})
+        os.sched_setaffinity(0, {core})
     os.environ["CI"] = "true"  # no progress line of its own
     known.update(experiments(pages)[0])
 
 
 def train_run(key, seed):
     known[key].train(seed)
+
+
+class Core:
+    """Trains one run after the other in a process of its own, and once more if that was killed."""
+
+    context, stopped = multiprocessing.get_context("spawn"), False
+
+    def __init__(self, number, pages):
+        self.start = number, pages, os.getpid()
+        self.pool = None
+
+    def train(self, key, seed):
+        for last in (False, True):
+            self.pool = self.pool or concurrent.futures.ProcessPoolExecutor(
+                1, self.context, start_worker, self.start)
+            try:
+                return self.pool.submit(train_run, key, seed).result()
+            except BrokenProcessPool:  # what it had done is in the checkpoint
+                self.pool = None
+                if last or Core.stopped:
+                    raise
 
 
 def epochs_done(experiment, seed):
@@ -157,20 +187,25 @@ def train_on_cores(wanted, pages):
     from nets import machine
     from nets.words import duration
 
-    context = multiprocessing.get_context("spawn")
-    cores = context.Queue()
-    for core in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(machine.cores()):
-        cores.put(core)
+    numbers = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(machine.cores())
+    free = queue.SimpleQueue()
+    for number in numbers:
+        free.put(Core(number, pages))
+
+    def train(key, seed):
+        core = free.get()
+        try:
+            core.train(key, seed)
+        finally:
+            free.put(core)
 
     def work_left(runs):
         return sum(experiment.work() * (1 - epochs_done(experiment, seed) / experiment.options["epochs"])
                    for experiment, seed in runs)
 
     at_first, began = work_left(wanted), time.perf_counter()
-    pool = concurrent.futures.ProcessPoolExecutor(min(len(wanted), machine.cores()), context, start_worker,
-                                                  (cores, pages))
-    futures = {pool.submit(train_run, experiment.key, seed): (experiment, seed)
-               for experiment, seed in wanted}
+    threads = concurrent.futures.ThreadPoolExecutor(len(numbers))
+    futures = {threads.submit(train, experiment.key, seed): (experiment, seed) for experiment, seed in wanted}
     waiting = set(futures)
     try:
         while waiting:
@@ -183,9 +218,10 @@ def train_on_cores(wanted, pages):
             for future in done:
                 yield *futures[future], future.exception()
     finally:
+        Core.stopped = True
+        threads.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
-        pool.shutdown(cancel_futures=True)
 
 
 # ---- on a GPU or TPU: in this process ----
