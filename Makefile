@@ -19,7 +19,7 @@ book: .venv/ready  ## build the site
 	$(BIN)/jupyter-book build . -W --keep-going -n
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
-test: lint unit strict quick book links browser  ## everything that CI checks; each part is also a target of its own
+test: lint unit strict book links browser  ## what CI checks before it runs the pages as on Colab; each part is a target, too
 
 lint: .venv/ready  ## ruff on code and notebooks, and no volatile metadata in notebooks
 	$(BIN)/ruff check
@@ -31,7 +31,7 @@ unit: .venv/ready  ## tests of nets, the ledger and the pages
 strict: .venv/ready  ## run every page from the ledger: each output must be the stored one
 	NETS_MODE=recorded $(NBVAL) --nbval
 
-quick: .venv/ready  ## run every page with short trainings: nothing may fail
+quick: .venv/ready  ## run every page with short trainings, as `make colab` does with other versions: nothing may fail
 	NETS_MODE=quick $(NBVAL) --nbval-lax
 
 colab: .venv/ready  ## run every page as on Colab, with its versions: make colab, or make colab ASK="--sets now"
