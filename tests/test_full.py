@@ -119,7 +119,7 @@ def test_killed_processes_cost_no_more_than_their_own_work(copy):
     driver = started(copy, "01")
     workers = until(lambda: training(driver))
     driver.kill()
-    driver.communicate()
+    driver.wait()
     until(lambda: not any(pathlib.Path(f"/proc/{worker}").exists() for worker in workers), seconds=20)
 
     driver = started(copy, "01")
