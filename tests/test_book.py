@@ -534,13 +534,36 @@ def test_plain_keras_is_what_page_18_says():
             in page)
 
 
-@pytest.mark.parametrize("members", [9, 10])
-def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys):
-    """Page 17 with made-up members, of which each is wrong on 100 digits of its own and doubts them."""
+def test_times_on_a_gpu_are_those_of_the_ledger():
+    def on_h100(name):
+        """Steps of a run, and how long it took with how many beside it, for each group of runs on an H100."""
+        settings, runs = (getattr(tool("results").recorded(name), what) for what in ("settings", "runs"))
+        steps = settings["epochs"] * settings["data"]["train"][0] // settings["mini_batch_size"]
+        return steps, sorted({(run["seconds"], run["together"]) for run in runs if "H100" in run["device"]})
+
+    speed, simard, committees = (" ".join(prose(next(path for path in NOTEBOOKS if path.name.startswith(n)))
+                                          .split()) for n in ("13", "15", "17"))
+    steps, [(seconds, together)] = on_h100("simard-step-relu")
+    assert (steps, round(seconds), together, round(1e3 * seconds / steps, 2)) == (500000, 140, 3, 0.28)
+    assert "took 140 seconds for 500,000 steps with ten images each, so 0.28 ms" in speed
+    steps, groups = on_h100("committee-60000")
+    assert (steps, [(round(seconds), together) for seconds, together in groups]) == (
+        36000, [(116, 10), (154, 10)])
+    assert round(1e3 * groups[0][0] / steps, 1) == 3.2
+    assert "took 116 seconds for 36,000 steps with fifty, 3.2 ms for a step of all ten" in speed
+    assert "were trained on an H100, with other work beside them, in 116 and 154 seconds" in committees
+    trials = [on_h100(f"simard-step-{what}")[1] for what in ("relu", "neurons", "maps", "together")]
+    assert all(120 < seconds < 200 and together == 3 for [(seconds, together)] in trials)
+    assert "On an H100 three runs of a trial, side by side, took two to three minutes" in simard
+
+
+def test_page_17_counts_what_committees_answer(monkeypatch, capsys):
+    """Made-up members, each wrong on 100 digits of its own, which it doubts; but the last twenty never."""
     page = ROOT / "book" / "17-last-thirty-three.ipynb"
     labels = nets.load_mnist().test.labels
-    answers = np.zeros((10, 10000, 10), "float16")
-    answers[:, range(10000), labels] = 1
+    right = np.zeros((10, 10000, 10), "float16")
+    right[:, range(10000), labels] = 1
+    answers = right.copy()
     for member, answer in enumerate(answers):
         of_its_own = slice(100 * member, 100 * member + 100)
         answer[of_its_own] = answer[of_its_own, ::-1] * 0.7 + answer[of_its_own] * 0.3
@@ -549,24 +572,27 @@ def test_the_committee_is_asked_when_it_is_complete(members, monkeypatch, capsys
     doubtful[...] = doubtful * 0.45 + doubtful[:, :, ::-1] * 0.55
     runs = [{"seed": seed, "loss": [0.1], "validation_accuracy": [0.99], "test_accuracy": [0.9893],
              "seconds": 60, "device": "a machine", "backend": "jax"} for seed in range(10)]
+    drawn = []
 
-    def made_up(network, data, name, **options):
-        known = {"committee": members, "committee-60000": members, "dropout": 5}.get(name, 0)
-        return Result(name, {}, runs[:known], list(answers[:known]), options["runs"])
+    def made_up(network, data, name, seed=0, **options):
+        wanted = options["runs"]
+        return Result(name, {}, runs[:wanted], list((right if seed else answers)[:wanted]), wanted)
 
     monkeypatch.setattr(nets, "train", made_up)
+    monkeypatch.setattr(plots, "digits", lambda images, *labels, **options: drawn.append(labels))
     names = {"keras": keras, "nets": nets, "plots": plots}
     for cell in cells(page, "code")[1:]:
         exec("".join(cell["source"]), names)
     printed = capsys.readouterr().out
-    assert names["committee"].wanted == tool("results").COMMITTEE
-    for words, when in (("errors of the members: 110", 10), ("errors of their vote:  10\n", 10),
-                        ("errors of their sum:   7  that is", 10),
-                        ("errors of their sum:   7  of which 0 on", 10),
-                        ("errors of all twenty:  7\n", 10),
-                        ("not complete yet, 9 of 10 runs: make", 9),
-                        ("not complete yet, 9 of 10 runs\n", 9)):
-        assert (words in printed) == (members == when), words
+    for words in ("errors of the members: 110", "errors of their vote:  10\n",
+                  "errors of their sum:   7  that is", "errors of their sum:   7  of which 0 on",
+                  "errors of all twenty:  7\n", "vote of 5 dropout networks: 10 errors",
+                  "mean of the sums: 2.3 ± 4.0"):
+        assert words in printed, words
+    shown = [labelled for labelled in drawn if labelled]
+    assert [len(labels) for labels, _ in shown] == [7, 10, 7]
+    for labels, answer in (shown[0], shown[2]):  # the errors of the two committees
+        assert (labels != answer).all()
 
 
 def test_the_committee_is_what_page_17_says():
