@@ -467,7 +467,7 @@ def test_older_networks_are_what_pages_15_and_16_say():
             for name in ("lenet", "lenet-distorted", "simard", "ciresan", "ciresan-small")}
     assert last["lenet-distorted"]["test_accuracy"] - last["lenet"]["test_accuracy"] > 0.0015
     assert last["simard"]["test_accuracy"] < 0.9960 - 0.002
-    tests = {name: 1e4 * tool("results").recorded(name).test_accuracies.mean()
+    tests = {name: 1e4 * tool("results").recorded(name).test_accuracies[:3].mean()  # the fourth is of page 19
              for name in ("lenet", "lenet-distorted")}
     assert (round(tests["lenet"] - 9905), round(tests["lenet-distorted"] - 9920)) == (-6, 9)
     assert round(tests["lenet-distorted"] - tests["lenet"]) == 30
@@ -586,7 +586,7 @@ def test_page_17_counts_what_committees_answer(monkeypatch, capsys):
     printed = capsys.readouterr().out
     for words in ("errors of the members: 110", "errors of their vote:  10\n",
                   "errors of their sum:   7  that is", "errors of their sum:   7  of which 0 on",
-                  "errors of all twenty:  7\n", "vote of 5 dropout networks: 10 errors",
+                  "errors of all twenty:  7\n", "5 dropout networks: 10 errors by vote, 10 by sum",
                   "mean of the sums: 2.3 ± 4.0"):
         assert words in printed, words
     shown = [labelled for labelled in drawn if labelled]
@@ -612,10 +612,10 @@ def test_the_committee_is_what_page_17_says():
     assert round((1 - mean.max(axis=1)).sum()) == 39
 
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
-        before = nets.vote(np.array([np.argmax(array, axis=-1) for array in runs.values()])) != labels
+        before = np.array(list(runs.values()), "float32").sum(axis=0).argmax(axis=-1) != labels
     mended, new = (before & ~wrong).sum(), (wrong & ~before).sum()
-    assert (before.sum(), mended, new) == (38, 17, 8)
-    assert round(100 * sum(math.comb(25, k) for k in range(17, 26)) / 2**25) == 5
+    assert (before.sum(), mended, new) == (36, 15, 8)
+    assert 0.09 < sum(math.comb(23, k) for k in range(15, 24)) / 2**23 < 0.11
     with np.load(ROOT / "data" / "runs" / "committee-60000.predictions.npz") as runs:
         thirty = np.array([runs[f"{seed}"] for seed in range(30)], "float32")
     others = thirty[:10]
@@ -624,7 +624,7 @@ def test_the_committee_is_what_page_17_says():
     assert second.sum() == 25 and (order[second, -2] == labels[second]).all()
     assert round((votes != labels).sum(axis=1).mean()) == 36 and (nets.vote(votes) != labels).sum() == 33
     assert ((probabilities.sum(axis=0) + others.sum(axis=0)).argmax(axis=-1) != labels).sum() == 28
-    assert ((before & ~second).sum(), (second & ~before).sum()) == (18, 5)
+    assert ((before & ~second).sum(), (second & ~before).sum()) == (16, 5)
     assert ((wrong & ~second).sum(), (second & ~wrong).sum()) == (9, 5)
     page = (ROOT / "book" / "17-last-thirty-three.ipynb")
     (disputed,) = [cell for cell in cells(page, "code") if "disputed = [" in "".join(cell["source"])]
@@ -636,17 +636,20 @@ def test_the_committee_is_what_page_17_says():
     spreads = [f"{np.mean(of):.1f} ± {np.std(of, ddof=1):.1f}" for of in ((25, 33, 31), undisputed)]
     assert spreads == ["29.7 ± 4.2", "21.3 ± 3.1"]
     beside = [((before & ~misread).sum(), (misread & ~before).sum()) for misread in three]
-    assert beside == [(18, 5), (14, 9), (14, 7)]
+    assert beside == [(16, 5), (12, 9), (12, 7)]
     alone = (thirty.argmax(axis=-1) != labels).sum(axis=1).reshape(3, 10).mean(axis=1)
     assert [round(mean - misread.sum()) for mean, misread in zip(alone, three)] == [11, 2, 6]
     assert (thirty.sum(axis=0).argmax(axis=-1) != labels).sum() == 31
     page = " ".join(prose(ROOT / "book" / "17-last-thirty-three.ipynb").split())
-    assert "The ten networks together misread 29 digits" in page
-    for words in ("Four committees of ours make 29, 25, 33 and 31",
+    for words in ("misreads 29 digits, where the chapter's five networks have 33 and our re-run of them 36",
+                  "It mends 15 of these 36, and misreads 8 new ones",
+                  "By the coins of problem 2 luck does as well in one case of ten",
+                  "Four committees of ours make 29, 25, 33 and 31",
                   "misreads 25, and reaches the bar with nothing to spare. That was luck",
-                  "the three make 29.7 ± 4.2 errors in the mean, and 21.3 ± 3.1 without the disputed labels",
-                  "Beside our re-run the second mends 18 digits and misreads 5 new ones, the others mend 14 "
-                  "and misread 9 and 7", "our four committees 8, 11, 2 and 6", "misread 31, 33, 33 and 30",
+                  "The three make 29.7 ± 4.2 errors in the mean, and 21.3 ± 3.1 without the disputed labels",
+                  "Beside our re-run the second mends 16 digits and misreads 5 new ones, the others mend 12 "
+                  "and misread 9 and 7", "our four committees 8, 11, 2 and 6",
+                  "By vote the four committees misread 31, 33, 33 and 30",
                   "all thirty of ours together make 31 errors"):
         assert words in page
 
