@@ -681,7 +681,8 @@ def test_foreign_digits_are_what_page_19_says():
     assert networks == ["shallow", "relu", "expanded", "lenet", "lenet-distorted"]
     table = [line for line in (shown["table"] + shown["strokes"]).splitlines()
              if re.search(r"(\d+\.\d +){4}", line)]
-    rows = {line[:14].strip(): dict(zip(networks, map(float, line[14:].split()), strict=True)) for line in table}
+    rows = {line[:14].strip(): dict(zip(networks, map(float, line[14:].split()), strict=True))
+            for line in table}
     pasted, stretched, boxed, prepared, redrawn = rows.values()
     assert f"it reads {pasted['expanded']:.0f} percent of them" in page
     assert f"Prepared as MNIST's were, it reads {prepared['expanded']:.0f} percent of the same digits" in page
