@@ -11,6 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import nets
 from nets import files
@@ -261,16 +262,63 @@ def test_probabilities_are_those_of_keras(show, mnist, network, precision, toler
     assert difference < tolerance
 
 
+def as_mnist():
+    """The preparation of the page on digits from elsewhere, from its cells."""
+    names = {}
+    for cell in json.loads((ROOT / "book" / "19-your-digits.ipynb").read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and ("def shares" in source or "def as_mnist" in source):
+            exec(f"import numpy as np\nfrom scipy import ndimage\n{source}", names)
+    return names["as_mnist"]
+
+
+PREPROCESS = "([ink, n]) => Array.from(readingDigits.draw.preprocess(ink, n))"
+
+
+def inks(mnist):
+    """What may be on a pad of 100 × 100, from 0 to 255, by name: real digits, and cases that no one draws."""
+    rng, digit = np.random.default_rng(0), mnist.test.images[61, :, :, 0]
+    named = {}
+    for side in (28, 41, 77, 100):  # at the upper right
+        margins = (0, 100 - side), (100 - side, 0)
+        named[f"{side} pixels"] = np.pad(ndimage.zoom(digit, side / 28, order=1), margins)
+    named["faint"] = named["77 pixels"] // 8
+    named["stained"] = np.maximum(named["41 pixels"], rng.integers(0, 26, (100, 100)))  # no more than a tenth
+    for name, place in {"a dot": (3, 96), "a bar": (slice(40, 44), slice(0, 100)), "all": ()}.items():
+        named[name] = np.zeros((100, 100), int)
+        named[name][place] = 200
+    named["noise"] = rng.integers(0, 256, (100, 100)) * (rng.random((100, 100)) < 0.01)
+    named["an unequal pair"] = np.zeros((100, 100), int)
+    named["an unequal pair"][[5, 90], [5, 90]] = 255, 30  # most of the mass in a corner
+    return named
+
+
+def test_the_pad_prepares_as_page_19_does(show, mnist):
+    """One rule, in two languages: the same image, to a grey level."""
+    page, prepare = show("draw"), as_mnist()
+    for name, ink in inks(mnist).items():
+        theirs = np.reshape(page.evaluate(PREPROCESS, [ink.ravel().tolist(), 100]), (28, 28))
+        assert np.abs(theirs - prepare(ink.astype(float))).max() < 1, name
+    draw(page, STROKES[4], size=0.6, x=0.3, y=0.3)
+    ink, theirs = page.evaluate("""() => {
+        const pad = document.querySelector(".live-pad"), n = pad.width;
+        const { data } = pad.getContext("2d").getImageData(0, 0, n, n);
+        const ink = Array.from({ length: n * n }, (_, i) => data[4 * i + 3]);
+        return [ink, Array.from(readingDigits.draw.preprocess(ink, n))];
+    }""")
+    ink = np.reshape(ink, (280, 280)).astype(float)
+    assert (ink > 0).any() and np.abs(np.reshape(theirs, (28, 28)) - prepare(ink)).max() < 1
+
+
 def test_preprocessing_keeps_a_digit_that_is_in_place(show, mnist):
     """A digit whose longer side has 20 pixels is only moved, until its centre of mass is in the middle."""
     page = show("draw")
-    image = next(image for image in mnist.test.images[:, :, :, 0].astype(int)
-                 if max(np.ptp(np.argwhere(image), axis=0)) == 19)
+    digits = np.where(mnist.test.images[:, :, :, 0] > 25, mnist.test.images[:, :, :, 0], 0).astype(int)
+    image = next(image for image in digits if max(np.ptp(np.argwhere(image), axis=0)) == 19)
     moved = np.zeros((100, 100), int)
     moved[50:78, 30:58] = image
     size = np.indices((28, 28)) + 0.5
-    prepared = np.array(page.evaluate("([ink, n]) => Array.from(readingDigits.draw.preprocess(ink, n))",
-                                      [moved.ravel().tolist(), 100])).reshape(28, 28)
+    prepared = np.reshape(page.evaluate(PREPROCESS, [moved.ravel().tolist(), 100]), (28, 28))
     assert (size * prepared).sum(axis=(1, 2)) / prepared.sum() == pytest.approx([14.5, 14.5], abs=1e-6)
     assert prepared.sum() == pytest.approx(image.sum())
 

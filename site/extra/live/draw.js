@@ -8,28 +8,36 @@
   // ---- from the pad to the network's input ----
 
   /**
-   * The network's input, 28 × 28 pixels from 0 to 255, or null for a blank pad.
+   * The network's input, 28 × 28 pixels from 0 to 255, or null for a blank pad: `as_mnist` of the page "Does
+   * it read your digits?", in JavaScript.
    *
-   * Prepared as MNIST's digits were: scaled into a square of 20 × 20, keeping the aspect, and laid with the
-   * centre of mass in the middle. Each pixel is the exact average of the piece of the pad that it covers.
+   * Prepared as MNIST's digits were: what is written on (by more than a tenth of the most ink) is cut out,
+   * scaled into a square of 20 × 20, keeping the aspect, and laid with the centre of mass in the middle. Each
+   * pixel is the exact average of the piece of the pad that it covers.
    * ink: size × size values from 0 to 255.
    */
   function preprocess(ink, size) {
-    let mass = 0, x = 0, y = 0, left = size, right = -1, top = size, bottom = -1;
+    const faint = 0.1 * ink.reduce((most, value) => Math.max(most, value), 0);
+    let left = size, right = -1, top = size, bottom = -1;
     for (let row = 0; row < size; row++) {
       for (let column = 0; column < size; column++) {
-        const value = ink[row * size + column];
-        if (value === 0) continue;
-        mass += value;
-        x += value * (column + 0.5);
-        y += value * (row + 0.5);
+        if (ink[row * size + column] <= faint) continue;
         left = Math.min(left, column);
         right = Math.max(right, column);
         top = Math.min(top, row);
         bottom = row;
       }
     }
-    if (mass === 0) return null;
+    if (right < 0) return null;
+    let mass = 0, x = 0, y = 0;
+    for (let row = top; row <= bottom; row++) {
+      for (let column = left; column <= right; column++) {
+        const value = ink[row * size + column];
+        mass += value;
+        x += value * (column + 0.5);
+        y += value * (row + 0.5);
+      }
+    }
     const pixel = Math.max(right - left + 1, bottom - top + 1) / 20; // how much of the pad it covers
     const across = shares(x / mass, pixel, left, right), down = shares(y / mass, pixel, top, bottom);
 
