@@ -82,3 +82,35 @@ def test_calibration_on_page_08():
                   "expect 32 errors and make 36, the three `relu` networks 54 and 58",
                   "0.27 % and 0.55 %", "falls to 0.17 % and 0.26 %", "a probability of over 80 percent"):
         assert words in text
+
+
+def test_like_is_beside_like_on_page_17():
+    text, shown = page("17")
+    dropout, groups = probabilities("dropout", runs=5), [probabilities("committee")]
+    groups += [probabilities("committee-60000", first=first, runs=10) for first in (0, 10, 20)]
+    rows = [against(vote_and_sum(dropout)[how], vote_and_sum(group)[how])
+            for how in (1, 0) for group in groups]
+    for fixed, new, chance in rows:
+        assert f"{fixed:7} {new:4} {chance:11.3f} {min(1, 2 * chance):10.3f}\n" in shown["coins"]
+    both_sides = sorted(2 * chance for *_, chance in rows)
+    assert round(both_sides[0], 3) == 0.027 and both_sides[1] > 1 / 7
+    assert round(2 * rows[5][2], 2) == 0.40 and rows[5][:2] == (14, 9) and rows[1][:2] == (16, 5)
+    for words in ("seven come out as luck alone would have it in one case of seven or more often, two-sided",
+                  "the sum of the second committee fixes 16 digits and breaks 5, a chance of 0.027",
+                  "the same two groups voting, 14 against 9, have a chance of 0.40",
+                  "Only the 16 against 5 would be rare among equals"):
+        assert words in text
+
+
+def test_flattery_is_what_page_17_says():
+    text, shown = page("17")
+    rng = np.random.default_rng(1)
+    least = -np.mean([rng.normal(size=10).min() for _ in range(20_000)])
+    assert abs(least - 1.54) < 0.02 and "1.54 standard deviations below the mean" in text
+    errors = (probabilities("committee").argmax(axis=-1) != LABELS).sum(axis=1)
+    below, spread = errors.mean() - errors.min(), errors.std(ddof=1)
+    assert (round(below, 1), round(spread, 1), round(below / spread, 1)) == (5.3, 3.7, 1.4)
+    assert "by 3.7 errors, and their best is 5.3 errors below their mean: 1.4 standard deviations" in text
+    for heads, coins, chance in ((13, 18, 0.048), (20, 30, 0.049)):
+        tail = sum(math.comb(coins, k) for k in range(heads, coins + 1)) / 2**coins
+        assert round(tail, 3) == chance and f"a chance of {chance}" in text
