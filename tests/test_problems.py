@@ -14,8 +14,9 @@ def page(number):
     (path,) = BOOK.glob(f"{number}-*.ipynb")
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     prose = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    return " ".join(prose.split()), {cell["id"]: "".join("".join(output.get("text", "")) for output in cell["outputs"])
-                   for cell in cells if cell["cell_type"] == "code"}
+    return " ".join(prose.split()), {
+        cell["id"]: "".join("".join(output.get("text", "")) for output in cell["outputs"])
+        for cell in cells if cell["cell_type"] == "code"}
 
 
 @pytest.mark.parametrize("number", ["03"])
