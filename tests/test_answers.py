@@ -1,116 +1,84 @@
-"""The answers to the problems: what they say of stored results is computed here once more, another way."""
+"""The checker of readers' answers, and each problem of the book that ends with it."""
 
-import functools
-import math
+import json
+import pathlib
+import re
 
+import keras
 import numpy as np
-from test_book import NOTEBOOKS, ROOT, cells, prose, text_of
+import pytest
+from answers import check
 
 import nets
 
-LABELS = nets.load_mnist().test.labels
+BOOK = pathlib.Path(__file__).resolve().parent.parent / "book"
 
 
-def page(number):
-    """A page's sentences in one line, and what each of its cells printed, by the cell's id."""
-    (path,) = [path for path in NOTEBOOKS if path.name.startswith(f"{number}-")]
-    printed = {cell["id"]: "".join(map(text_of, cell["outputs"])) for cell in cells(path, "code")}
-    return " ".join(prose(path).split()), printed
+@pytest.mark.parametrize("answer, right, said", [
+    (7850, 7850, "right"), (7850.0, 7850, "right"), (1 / 3, 0.3333, "right"), (np.eye(2), np.eye(2), "right"),
+    (None, 1, "no answer yet"), ("many", 1, "not a number, nor an array"), ([1, [2]], 1, "cannot be tried"),
+    (np.ones((20, 25)), np.ones((20, 5, 5)), "shape (20, 25), expected (20, 5, 5)"),
+    (7, np.ones(2), "shape (), expected (2,)"),
+    (np.ones(2, "uint8"), np.ones(2), "dtype uint8: fractions are expected"),
+    (np.ones(2, bool), np.ones(2, int), "dtype bool: whole numbers are expected"),
+    (np.array([np.nan, 1, np.inf]), np.ones(3), "2 of 3 numbers are not finite"),
+    (-3, 3, "right size, wrong sign"), (-np.arange(4.0), np.arange(4.0), "right size, wrong sign"),
+    (785, 7850, "off by a power of ten"), (7840, 7850, "too small"), (8, 7, "too large"),
+    (5, -1, "too large"), (0, 7, "too small"), (3, 0, "too large"),
+    (np.array([2.0, 4, 0]), np.array([1.0, 2, 0]), "off by a factor, the same everywhere"),
+    (np.array([0.0, 0]), np.array([1.0, 2]), "2 of 2 numbers are wrong, the first at [0]"),
+    (np.array([3, 1, 2]), np.array([1, 2, 3]), "the right numbers in the wrong places"),
+    (np.array([[1, 2], [3, 5]]), np.array([[1, 2], [3, 4]]), "1 of 4 numbers are wrong, the first at [1, 1]"),
+])
+def test_says_what_is_wrong(answer, right, said, capsys):
+    check(answer, right)
+    printed = capsys.readouterr().out.strip()
+    assert said in printed if said == "cannot be tried" else printed == said
 
 
-@functools.cache
-def probabilities(name, first=0, runs=None):
-    """What the runs of a record gave the test images, an array (runs, images, 10)."""
-    with np.load(ROOT / "data" / "runs" / f"{name}.predictions.npz") as arrays:
-        seeds = sorted(map(int, arrays.files))[first:][:runs]
-        return np.array([arrays[str(seed)] for seed in seeds], "float32")
+def test_functions_are_compared_by_what_they_give(capsys):
+    x = np.linspace(-3, 3, 7)
+    for function in (np.tanh, lambda z: 2 / (1 + np.exp(-2 * z)) - 1, lambda z: -np.tanh(z), lambda z: 1 / 0):
+        check(function, np.tanh, x)
+    assert capsys.readouterr().out.splitlines() == [
+        "right", "right", "right size, wrong sign",
+        "your answer cannot be tried: ZeroDivisionError: division by zero"]
 
 
-def vote_and_sum(answers):
-    """Whether each test image is misread by the vote of these networks, and by their sum."""
-    return nets.vote(answers.argmax(axis=-1)) != LABELS, answers.sum(axis=0).argmax(axis=-1) != LABELS
+def checked():
+    """(id, source, what it printed) of each cell that ends with a check."""
+    for page in sorted(BOOK.glob("*.ipynb")):
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and re.search(r"^check\(", source, re.M):
+                yield cell["id"], source, "".join(
+                    text for output in cell["outputs"] for text in output.get("text", []))
 
 
-def against(one, other):
-    """Images that only the first misreads, only the second, and the chance by coins on the first's side."""
-    first, second = (one & ~other).sum(), (other & ~one).sum()
-    heads = range(first, first + second + 1)
-    return first, second, sum(math.comb(first + second, k) for k in heads) / 2 ** int(first + second)
+# For each: three answers that a reader might give, and what he is told.
+WRONG = {
+    "multiplications": [
+        ("[500, 20_000, 64_000, 1_000]", "2 of 4 numbers are wrong, the first at [0]"),  # weights
+        ("1_633_000", "shape (), expected (4,)"),
+        ("[288_000, 64_000, 64_000, 1_000]", "1 of 4 numbers are wrong, the first at [1]"),  # one map only
+    ],
+}
 
 
-def test_sums_against_votes_on_page_08():
-    text, _ = page("08")
-    counts = {}
-    for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)):
-        vote, total = vote_and_sum(probabilities(name, runs=runs))
-        more, less, chance = against(vote, total)
-        counts[name] = vote.sum(), total.sum(), round(min(1, 2 * chance), 2)
-    assert counts == {"dropout": (38, 36, 0.5), "relu": (63, 58, 0.23), "conv-pool": (107, 107, 1)}
-    assert "the five dropout networks misread 36 digits instead of 38. The `relu` networks gain five" in text
-    assert "at least as much in half of such comparisons, in a quarter, and always" in text
+def test_each_checked_problem_knows_wrong_answers():
+    cells = list(checked())
+    assert sorted(id for id, *_ in cells) == sorted(WRONG)
+    assert all(len(wrong) >= 3 for wrong in WRONG.values())
+    assert all(printed.endswith("right\n") for *_, printed in cells)
 
 
-def test_mixed_committees_on_page_08():
-    text, _ = page("08")
-    dropout, relu, conv_pool = (probabilities(name, runs=runs).argmax(axis=-1)
-                                for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)))
-    errors = [(nets.vote(np.concatenate(every)) != LABELS).sum()
-              for every in ([dropout], [dropout, relu], [dropout, conv_pool], [dropout, relu, conv_pool])]
-    assert errors == [38, 31, 36, 38]
-    assert "the dropout networks misread 31 digits instead of 38, fewer than the chapter's" in text
-    assert "With `conv-pool` instead they misread 36, with all three kinds 38 as before" in text
-
-
-def test_calibration_on_page_08():
-    def measured(answers):
-        top, right = answers.max(axis=-1), answers.argmax(axis=-1) == LABELS
-        bins = np.digitize(top, np.arange(1, 15) / 15)
-        error = sum(abs(np.mean((top - right)[bins == k])) * np.mean(bins == k) for k in set(bins))
-        return (1 - top).sum(), (~right).sum(), top[~right].mean(), 100 * error
-
-    text, _ = page("08")
-    shown = {}
-    for name, runs in (("dropout", 5), ("relu", 3)):
-        answers = probabilities(name, runs=runs)
-        alone, together = np.mean([measured(one) for one in answers], axis=0), measured(answers.mean(axis=0))
-        assert alone[2] > 0.8 and alone[1] > 1.9 * alone[0]
-        shown[name] = [[round(float(value), digits) for value, digits in zip(row, (0, 0, 0, 2), strict=True)]
-                       for row in (alone, together)]
-    assert shown == {"dropout": [[22, 44, 1, 0.27], [32, 36, 1, 0.17]],
-                     "relu": [[28, 77, 1, 0.55], [54, 58, 1, 0.26]]}
-    for words in ("expects 22 errors and makes 44, twice as many; a `relu` network expects 28 and makes 77",
-                  "expect 32 errors and make 36, the three `relu` networks 54 and 58",
-                  "0.27 % and 0.55 %", "falls to 0.17 % and 0.26 %", "a probability of over 80 percent"):
-        assert words in text
-
-
-def test_like_is_beside_like_on_page_17():
-    text, shown = page("17")
-    dropout, groups = probabilities("dropout", runs=5), [probabilities("committee")]
-    groups += [probabilities("committee-60000", first=first, runs=10) for first in (0, 10, 20)]
-    rows = [against(vote_and_sum(dropout)[how], vote_and_sum(group)[how])
-            for how in (1, 0) for group in groups]
-    for fixed, new, chance in rows:
-        assert f"{fixed:7} {new:4} {chance:11.3f} {min(1, 2 * chance):10.3f}\n" in shown["coins"]
-    both_sides = sorted(2 * chance for *_, chance in rows)
-    assert round(both_sides[0], 3) == 0.027 and both_sides[1] > 1 / 7
-    assert round(2 * rows[5][2], 2) == 0.40 and rows[5][:2] == (14, 9) and rows[1][:2] == (16, 5)
-    for words in ("seven come out as luck alone would have it in one case of seven or more often, two-sided",
-                  "the sum of the second committee fixes 16 digits and breaks 5, a chance of 0.027",
-                  "the same two groups voting, 14 against 9, have a chance of 0.40",
-                  "Only the 16 against 5 would be rare among equals"):
-        assert words in text
-
-
-def test_flattery_is_what_page_17_says():
-    text, shown = page("17")
-    rng = np.random.default_rng(1)
-    least = -np.mean([rng.normal(size=10).min() for _ in range(20_000)])
-    assert abs(least - 1.54) < 0.02 and "1.54 standard deviations below the mean" in text
-    errors = (probabilities("committee").argmax(axis=-1) != LABELS).sum(axis=1)
-    below, spread = errors.mean() - errors.min(), errors.std(ddof=1)
-    assert (round(below, 1), round(spread, 1), round(below / spread, 1)) == (5.3, 3.7, 1.4)
-    assert "by 3.7 errors, and their best is 5.3 errors below their mean: 1.4 standard deviations" in text
-    for heads, coins, chance in ((13, 18, 0.048), (20, 30, 0.049)):
-        tail = sum(math.comb(coins, k) for k in range(heads, coins + 1)) / 2**coins
-        assert round(tail, 3) == chance and f"a chance of {chance}" in text
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_answers_are_turned_away(name, capsys):
+    """The cell is run by itself, then once more for each wrong answer, with that in place of ours."""
+    (source,) = [source for id, source, _ in checked() if id == name]
+    *solution, ask = source.split("yours = ")
+    ours, call = ask.split("\n", 1)
+    names = {"np": np, "keras": keras, "nets": nets}
+    for answer, said in [(ours, "right"), *WRONG[name]]:
+        exec("".join(solution) + f"yours = {answer}\n{call}", names)
+        assert capsys.readouterr().out.splitlines()[-1] == said
