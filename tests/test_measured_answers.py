@@ -1,6 +1,7 @@
 """The answers to the problems: what they say of stored results is computed here once more, another way."""
 
 import functools
+import json
 import math
 
 import numpy as np
@@ -24,6 +25,12 @@ def probabilities(name, first=0, runs=None):
     with np.load(ROOT / "data" / "runs" / f"{name}.predictions.npz") as arrays:
         seeds = sorted(map(int, arrays.files))[first:][:runs]
         return np.array([arrays[str(seed)] for seed in seeds], "float32")
+
+
+@functools.cache
+def runs(name):
+    """The runs of a record, as the ledger keeps them."""
+    return json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())["runs"]
 
 
 def vote_and_sum(answers):
@@ -114,3 +121,83 @@ def test_flattery_is_what_page_17_says():
     for heads, coins, chance in ((13, 18, 0.048), (20, 30, 0.049)):
         tail = sum(math.comb(coins, k) for k in range(heads, coins + 1)) / 2**coins
         assert round(tail, 3) == chance and f"a chance of {chance}" in text
+
+
+def test_the_cost_of_the_chapter_on_page_10():
+    text, shown = page("10")
+    rows = [line.rsplit(None, 4) for line in shown["cell-15"].splitlines()[1:-1]]
+    assert len(rows) == 13 and sum(int(row[1]) for row in rows) == 41
+    hours = 0
+    for name, count, steps, minutes, million in rows:
+        on_a_core = [run["seconds"] for run in runs(name) if "core" in run["device"]]
+        assert round(min(on_a_core) / 60) == int(minutes)
+        assert round(int(count) * float(steps), 1) == float(million)
+        hours += int(count) * min(on_a_core) / 3600
+    assert shown["cell-15"].endswith(f"36.8, {hours:.0f} core-hours\n")
+    sweeps = [path.stem for path in (ROOT / "data" / "runs").glob("*-l2-*.json")]
+    assert len(sweeps) == 8 + 8 and round(3 * 0.3 * len(sweeps), 1) == 14.4
+    assert "two sweeps of λ" in text and "add up to 14.4 million steps if each is run three times" in text
+    together = [run["seconds"] for run in runs("committee-60000") if run["device"].startswith("NVIDIA H100")]
+    alone = [run["seconds"] for run in runs("committee-60000") if "core" in run["device"]]
+    assert 9 < min(alone) / min(together) < 11
+    assert "ten runs together in about a tenth of the time that a CPU core takes for one" in text
+
+
+def test_the_speed_of_relu_on_page_10():
+    text, _ = page("10")
+
+    def epochs(name):
+        curve = np.mean([run["validation_accuracy"] for run in runs(name)[:3]], axis=0)
+        return np.array([np.argmax(curve >= height) + 1 for height in (0.97, 0.98, 0.985, 0.9875)])
+
+    sigmoid = epochs("two-conv-pool")
+    assert np.round(sigmoid / epochs("relu"), 1).tolist() == [3, 1.3, 2, 1]
+    assert np.round(sigmoid / epochs("tanh"), 2).tolist() == [3, 1, 1.6, 1.25]
+    assert "it is 3, 1.3, 2 and 1 times as fast" in text
+    assert "3, 1, 1.6 and 1.25 times as fast as sigmoids" in text
+
+
+def test_mini_batches_on_page_10():
+    text, _ = page("10")
+    names = [f"{size}-rate-{rate}" for size, rate in ((1, 0.1), (1, 0.01), (10, 0.1), (100, 0.1), (100, 1),
+                                                      (1000, 0.1), (1000, 10))]
+    every = {name: runs(f"shallow-batch-{name}") for name in names}
+    assert {len(three) for three in every.values()} == {3}
+    after = {name: 100 * np.array([run["validation_accuracy"] for run in three])
+             for name, three in every.items()}
+    last = {name: f"{curves[:, -1].mean():.2f}" for name, curves in after.items()}
+    assert [last[name] for name in names] == ["97.84", "97.82", "97.89", "96.05", "97.77", "90.71", "94.69"]
+    for words in ("97.84 % and 97.89 % with 1 and 10 images, 96.05 % with 100, 90.71 % with 1,000",
+                  "97.82, 97.89 and 97.77 %, within what runs differ by", "too large: 94.69 ± 0.87 %"):
+        assert words in text
+    assert after["10-rate-0.1"][:, -1].mean() - after["100-rate-1"][:, -1].mean() < 2 * np.hypot(
+        *(after[name][:, -1].std(ddof=1) for name in ("10-rate-0.1", "100-rate-1")))
+
+    seconds = {name: min(run["seconds"] for run in three) / 30 for name, three in every.items()}
+    in_time = {name: after[name][:, min(int(3 * seconds["1-rate-0.1"] / seconds[name]), 30) - 1].mean()
+               for name in names}
+    assert max(in_time, key=in_time.get) == "100-rate-1" and round(in_time["100-rate-1"], 2) == 97.24
+    assert 3 * seconds["100-rate-1"] < 1.1 * seconds["1-rate-0.1"]
+    assert "100 images at the rate 1 lead, with 97.24 %" in text
+
+
+def test_gradients_on_page_10():
+    text, shown = page("10")
+    rows = [line[18:].split("  ") for line in shown["through-training-chart"].splitlines()[1:5]]
+    assert [[word.strip() for word in row if word.strip()] for row in rows] == [
+        ["under 1 %", "over 1 %", "some"], ["under 1 %", "under 1 %", "no"],
+        ["over 1 %", "over 1 %", "some"], ["over 1 %", "over 1 %", "much"]]
+    assert "and they meet" in text and "With $x + g(x)$ it has learned much more" in text
+    tanh, small = ([float(length) for length in line.split()[-5:]]
+                   for line in shown["tanh"].splitlines()[1:3])
+    assert 1.8 < (tanh[-1] / tanh[0]) ** 0.25 < 2.3 and round(small[-1] / small[0], 1) == 2.3
+    assert "a factor of about two at each layer" in text and "a factor of 2.3 over all five layers" in text
+
+
+def test_the_first_sign_on_page_10():
+    text, shown = page("10")
+    assert [line.split(maxsplit=1)[1].strip() for line in shown["overfit-chart"].splitlines()[1:4]] == [
+        "over a tenth        under two points", "all training images are read; the loss is least earlier",
+        "under a tenth        under two points"]
+    assert "and then rises by more than a tenth" in text and "the validation accuracy never tells" in text
+    assert "Its validation loss stops falling and does not rise as much" in text
