@@ -57,6 +57,11 @@ def checked():
 
 # For each: three answers that a reader might give, and what he is told.
 WRONG = {
+    "geometric-mean": [
+        ("mean", "off by a factor, the same everywhere"),  # not divided by its sum
+        ("outputs.mean(axis=0)", "3 of 3 numbers are wrong, the first at [0]"),  # the arithmetic one
+        ("mean.argmax()", "shape (), expected (3,)"),
+    ],
     "multiplications": [
         ("[500, 20_000, 64_000, 1_000]", "2 of 4 numbers are wrong, the first at [0]"),  # weights
         ("1_633_000", "shape (), expected (4,)"),

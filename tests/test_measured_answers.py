@@ -201,3 +201,36 @@ def test_the_first_sign_on_page_10():
         "under a tenth        under two points"]
     assert "and then rises by more than a tenth" in text and "the validation accuracy never tells" in text
     assert "Its validation loss stops falling and does not rise as much" in text
+
+
+def test_six_networks_on_page_06():
+    text, shown = page("06")
+    names = ("expanded", "fc300", "fc1000", "extra-fc-100", "extra-fc-300", "extra-fc-1000")
+    first, last = ({name: np.mean([run["loss"][epoch] for run in runs(name)]) for name in names}
+                   for epoch in (0, -1))
+    assert max(last.values()) < 0.0001 and "all six have a loss below 0.0001" in text
+    assert first["fc1000"] < first["fc300"] < first["expanded"]
+    assert first["extra-fc-1000"] < first["extra-fc-300"] < first["extra-fc-100"]
+    validation = {name: np.mean([max(run["validation_accuracy"]) for run in runs(name)]) for name in names}
+    assert max(validation, key=validation.get) == "expanded"
+    assert abs(max(validation.values()) - min(validation.values()) - 0.01 / 8) < 1e-6
+    assert "chosen: expanded, which reads 99.36 %" in shown["chosen"] and "promises 99.36 %" in text
+    assert "the six lie within an eighth of a point by validation" in text
+
+
+def test_adam_under_the_map_on_page_07():
+    text, shown = page("07")
+    differences = [float(line.split()[-1]) for line in shown["adam-by-hand"].splitlines()]
+    assert differences[0] == 0 and min(differences[1:]) > 0.1
+    assert "With the one factor the two forms stay the same network over 500 steps" in text
+
+
+def test_twenty_copies_on_page_14():
+    text, shown = page("14")
+    once, _, *rows = shown["ask-twenty-times"].splitlines()
+    rows = [[int(number) for number in row.split()[-3:]] for row in rows]
+    assert once == "asked once: 22 of 2000 misread" and (min(rows)[0], max(rows)[0]) == (19, 22)
+    assert [row[0] for row in rows] == [22 - fixed + new for _, fixed, new in rows]
+    assert rows[-1] == [19, 10, 7] == min(rows)
+    assert "misreads 22 of 2,000 digits; asked with twenty copies, 19 to 22" in text
+    assert "fixes ten digits and breaks seven" in text
