@@ -234,3 +234,44 @@ def test_twenty_copies_on_page_14():
     assert rows[-1] == [19, 10, 7] == min(rows)
     assert "misreads 22 of 2,000 digits; asked with twenty copies, 19 to 22" in text
     assert "fixes ten digits and breaks seven" in text
+
+
+def test_sequences_on_page_12():
+    text, shown = page("12")
+    after_five = {name: 100 * np.array([run["validation_accuracy"][4] for run in runs(f"lstm-{name}")])
+                  for name in ("rows", "columns", "shuffled-rows")}
+    means = {name: f"{values.mean():.2f} %" for name, values in after_five.items()}
+    assert means == {"rows": "97.93 %", "columns": "97.85 %", "shuffled-rows": "95.97 %"}
+    assert np.ptp(after_five["rows"]) > after_five["rows"].mean() - after_five["columns"].mean() > 0
+    assert after_five["rows"].min() - after_five["shuffled-rows"].max() > 1.5
+    for words in ("97.85 % in the mean and the three by rows 97.93 %", "Runs of one kind lie farther apart",
+                  "95.97 % in the mean, two points less"):
+        assert words in text
+
+
+def test_covered_digits_on_page_12():
+    text, shown = page("12")
+
+    def shares(line):
+        return [int(share.rstrip("%")) for share in line.split()[-7:]]
+
+    (_, over_paper, at_once, knows), (_, trained, loss) = (
+        shown[name].strip().splitlines() for name in ("covered", "early-answers"))
+    over_paper, at_once, knows, trained = map(shares, (over_paper, at_once, knows, trained))
+    assert (over_paper[3], at_once[3], knows[3]) == (50, 7, 90) and loss.endswith("5 epochs: 0.55")
+    assert (trained[1], trained[3], trained[6], over_paper[6]) == (61, 93, 97, 98)
+    assert min(np.subtract(trained, knows)) == -1 and "reads 93 percent, after 8 rows 61" in text
+    for words in ("reads half of the digits", "reads one in fourteen, although a probe reads nine of ten",
+                  "It pays with a point on whole digits", "The training loss stays at 0.55"):
+        assert words in text
+
+
+def test_without_gates_on_page_12():
+    text, shown = page("12")
+    fast, slow = (np.array([run["validation_accuracy"] for run in runs(f"rnn-rows-rate-{rate}")])
+                  for rate in (0.5, 0.05))
+    assert fast.shape == (3, 5) and fast.max() < 0.12 and "At 0.5 all three runs guess" in text
+    assert 0.9 < slow[:, -1].min() and slow[:, -1].max() < 0.935
+    assert round(100 * slow.min()) == 61 and (slow[:, 1:] < 0.8).sum() == 1
+    assert "one of them falls back to 61 on its way" in text
+    assert min(run["validation_accuracy"][4] for run in runs("lstm-rows")) > 0.97
