@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pytest
 
+from nets.result import Result
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -26,7 +28,13 @@ def runs(name, part):
     return (1 if part == "loss" else 1e4) * np.array([run[part] for run in record["runs"]])
 
 
-@pytest.mark.parametrize("number", ["03", "05", "09"])
+def test_accuracies(name):
+    """The test accuracies of an experiment's first three runs, those that a page shows, as fractions."""
+    record = json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())
+    return Result(name, record["settings"], record["runs"][:3], [], 3).test_accuracies
+
+
+@pytest.mark.parametrize("number", ["01", "03", "05", "09", "11"])
 def test_problems_have_a_level_and_a_time(number):
     titles = re.findall(r"\*\*\d\. [^*]+\*\* (\S+ \S+ \S+)", page(number)[0].split("## Problems")[1])
     assert titles and all(re.match(r"\(★{1,3}, \d+ min", title) for title in titles), titles
@@ -87,3 +95,33 @@ def test_page_09():
     (least, most), (dead, _) = re.findall(r" (\d\.\d+) (\d\.\d+)$", shown["slopes"], re.M)
     assert (least, most, dead) == ("0.046", "0.250", "0.000") and round(0.250 / 0.046) == 5
     assert f"is {least}, a fifth of the {most} that a sigmoid can have" in words
+
+
+def test_page_01():
+    words, shown = page("01")
+    assert "0.846; a million trials give 0.846" in shown["luck"] and "\\approx 0.85$" in words
+    assert "7,850 parameters" in shown["parameters"] and "has 7,850 parameters, a tenth of" in words
+    few, shallow, mixed = (test_accuracies(name) for name in ("softmax-only", "shallow", "shallow-shuffled"))
+    missed, before = (100 * (1 - result.mean()) for result in (few, shallow))
+    assert f"misreads {missed:.1f} % of the test digits" in words and f"misreads {before:.1f} %: the" in words
+    assert 0.7 < 1 - before / missed < 0.75 and "nearly three errors of four" in words
+    assert {round(loss, 2) for loss in runs("softmax-only", "loss")[:, -1]} == {0.25}
+    assert "the loss on the training images stays at 0.25" in words
+    assert abs(mixed.mean() - shallow.mean()) < shallow.std(ddof=1) and "within the spread" in words
+
+
+def test_page_11():
+    """What stopping early would have saved and cost, over all runs of the chapter's networks."""
+    words, shown = page("11")
+    rows = [line.split() for line in shown["early-stopping"].splitlines()[1:-1]]
+    total = shown["early-stopping"].splitlines()[-1].split()[4:]
+    assert total[0].rstrip("%") in re.search(r"saved (\d+) percent of the epochs and lost", words).groups()
+    for column, (saved, mean), said in ((3, total[:2], "five"), (5, total[2:], "ten")):
+        worst = max(float(row[column]) for row in rows)
+        assert re.search(rf"a patience of {said}.*?{saved[:-1]} percent.*?{mean} points.*?at worst {worst}",
+                         words)
+    of = {name: [row for row in rows if row[0] == name] for name in ("shallow", "expanded")}
+    five, ten = (np.mean([float(row[column]) for row in of["shallow"]]) for column in (3, 5))
+    assert f"loses most: {five:.2f} and {ten:.2f} points" in words
+    assert [row[4] for row in of["expanded"]] == ["22", "23"]
+    assert "`expanded` stops after 22 and 23 of 60 epochs with patience ten" in words
