@@ -75,6 +75,11 @@ WRONG = {
          "3 of 3 numbers are wrong, the first at [0]"),
         ("lambda kernel, bias: 2 * (bias - kernel.sum())", "3 of 3 numbers are wrong, the first at [0]"),
     ],
+    "halved": [
+        ("lambda epoch: 0.1 * 0.5 ** (epoch / 10)", "54 of 60 numbers are wrong, the first at [1]"),
+        ("lambda epoch: 0.2 * 0.5 ** (epoch // 10)", "off by a factor, the same everywhere"),
+        ("lambda epoch: 0.1", "shape (), expected (60,)"),
+    ],
     "luck": [("0.5", "too small"), ("1.0", "too large"), ("-right", "right size, wrong sign")],
     "multiplications": [
         ("[500, 20_000, 64_000, 1_000]", "2 of 4 numbers are wrong, the first at [0]"),  # weights

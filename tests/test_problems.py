@@ -124,4 +124,6 @@ def test_page_11():
     five, ten = (np.mean([float(row[column]) for row in of["shallow"]]) for column in (3, 5))
     assert f"loses most: {five:.2f} and {ten:.2f} points" in words
     assert [row[4] for row in of["expanded"]] == ["22", "23"]
+    assert re.findall(r"(\d+)\.\d+%", shown["accuracy"]) == ["100", "99", "99"]
+    assert "reads all of its training images, and of the others 99 in a hundred" in words
     assert "`expanded` stops after 22 and 23 of 60 epochs with patience ten" in words
