@@ -62,11 +62,37 @@ WRONG = {
         ("outputs.mean(axis=0)", "3 of 3 numbers are wrong, the first at [0]"),  # the arithmetic one
         ("mean.argmax()", "shape (), expected (3,)"),
     ],
+    "copies": [
+        ("[250_000, 25_000, 196_000_000]", "off by a factor, the same everywhere"),  # no diagonals
+        ("[1_250_000, 125_000, 1_250_000]", "1 of 3 numbers are wrong, the first at [2]"),
+        ("1_250_000", "shape (), expected (3,)"),
+    ],
+    "best-patch": [
+        ("lambda kernel: kernel > 0", "dtype bool: fractions are expected"),
+        ("lambda kernel: 255.0 * (kernel > 0)", "off by a factor, the same everywhere"),
+        ("lambda kernel: (kernel < 0).astype(float)", "25 of 25 numbers are wrong, the first at [0, 0]"),
+        ("lambda kernel: (kernel > 0).ravel()", "shape (25,), expected (5, 5)"),
+    ],
+    "biases": [
+        ("lambda kernel, bias: bias - kernel.sum(axis=0)", "off by a factor, the same everywhere"),
+        ("lambda kernel, bias: 2 * (kernel.sum(axis=0) - bias)", "right size, wrong sign"),
+        ("lambda kernel, bias: 2 * (bias + kernel.sum(axis=0))",
+         "3 of 3 numbers are wrong, the first at [0]"),
+        ("lambda kernel, bias: 2 * (bias - kernel.sum())", "3 of 3 numbers are wrong, the first at [0]"),
+    ],
+    "halved": [
+        ("lambda epoch: 0.1 * 0.5 ** (epoch / 10)", "54 of 60 numbers are wrong, the first at [1]"),
+        ("lambda epoch: 0.2 * 0.5 ** (epoch // 10)", "off by a factor, the same everywhere"),
+        ("lambda epoch: 0.1", "shape (), expected (60,)"),
+    ],
+    "luck": [("0.5", "too small"), ("1.0", "too large"), ("-right", "right size, wrong sign")],
     "multiplications": [
         ("[500, 20_000, 64_000, 1_000]", "2 of 4 numbers are wrong, the first at [0]"),  # weights
         ("1_633_000", "shape (), expected (4,)"),
         ("[288_000, 64_000, 64_000, 1_000]", "1 of 4 numbers are wrong, the first at [1]"),  # one map only
     ],
+    "parameters": [("7_840", "too small"), ("79_510", "too large"), ("785", "off by a power of ten"),
+                   ("(7_840, 10)", "shape (2,), expected ()")],
 }
 
 
@@ -83,7 +109,7 @@ def test_wrong_answers_are_turned_away(name, capsys):
     (source,) = [source for id, source, _ in checked() if id == name]
     *solution, ask = source.split("yours = ")
     ours, call = ask.split("\n", 1)
-    names = {"np": np, "keras": keras, "nets": nets}
+    names = {"np": np, "keras": keras, "nets": nets, "check": check}
     for answer, said in [(ours, "right"), *WRONG[name]]:
         exec("".join(solution) + f"yours = {answer}\n{call}", names)
         assert capsys.readouterr().out.splitlines()[-1] == said
