@@ -275,3 +275,12 @@ def test_without_gates_on_page_12():
     assert round(100 * slow.min()) == 61 and (slow[:, 1:] < 0.8).sum() == 1
     assert "one of them falls back to 61 on its way" in text
     assert min(run["validation_accuracy"][4] for run in runs("lstm-rows")) > 0.97
+
+
+def test_depth_on_page_16():
+    text, shown = page("16")
+    ((deep,), (wide,)) = (runs(f"{shape}-rate-0.03") for shape in ("five-layers", "one-layer"))
+    assert [f"{100 * run['validation_accuracy'][-1]:.2f} %" for run in (deep, wide)] == ["97.70 %", "96.70 %"]
+    assert [round(run["loss"][-1], 2) for run in (deep, wide)] == [0.05, 0.11]
+    assert "the five layers read 97.70 % of the validation digits, the one layer 96.70 %, a point" in text
+    assert "Its last training loss says why: 0.11 against 0.05" in text
