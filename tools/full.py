@@ -88,7 +88,7 @@ def experiments(pages):
     A cell may fail because it shows results that the ledger does not have yet.
     """
     os.environ.update(NETS_MODE="recorded", MPLBACKEND="agg")
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [str(ROOT), str(ROOT / "book")]
     from IPython.core.inputtransformer2 import TransformerManager
     from matplotlib import pyplot
 

@@ -1,0 +1,53 @@
+"""Check your own answer to a problem: `check(yours, right)` says what is wrong, not what would be right."""
+
+import numpy as np
+
+
+def check(answer, right, *inputs):
+    """Print "right", or the first thing that is wrong with an answer: a number or an array.
+
+    Whole numbers must agree, fractions to a thousandth. With `inputs`, both are functions of them,
+    and what these give is compared.
+    """
+    try:
+        if inputs:
+            answer, right = answer(*inputs), right(*inputs)
+        print(_wrong(np.asarray(answer), np.asarray(right)) or "right")
+    except Exception as error:
+        print(f"your answer cannot be tried: {type(error).__name__}: {error}")
+
+
+def _wrong(answer, right):
+    if answer.dtype.kind not in "biuf":
+        return "no answer yet" if answer.size == 1 and answer.item() is None else "not a number, nor an array"
+    if answer.shape != right.shape:
+        return f"shape {answer.shape}, expected {right.shape}"
+    kinds = {"b": "true or false", "i": "whole numbers", "u": "whole numbers", "f": "fractions"}
+    if right.ndim and kinds[answer.dtype.kind] != kinds[right.dtype.kind]:
+        return f"dtype {answer.dtype}: {kinds[right.dtype.kind]} are expected"
+    if not np.isfinite(answer).all():
+        return f"{(~np.isfinite(answer)).sum()} of {answer.size} numbers are not finite"
+    fine = 1e-3 if right.dtype.kind == "f" else 1e-9
+    answer, right = answer.astype(float), right.astype(float)
+
+    def close(a, b=right):
+        return np.isclose(a, b, rtol=fine, atol=fine * 1e-2 * np.abs(right).max(initial=0))
+
+    def same(*both):
+        return close(*both).all()
+
+    if same(answer):
+        return None
+    if same(-answer):
+        return "right size, wrong sign"
+    if not right.ndim:
+        power = np.log10(answer / right) if answer * right > 0 else 0.5
+        return "off by a power of ten" if same(power, np.round(power)) else (
+            "too large" if answer > right else "too small")
+    factor = (answer * right).sum() / max((right**2).sum(), np.finfo(float).tiny)
+    if factor and same(answer / factor):
+        return "off by a factor, the same everywhere"
+    if same(np.sort(answer, axis=None), np.sort(right, axis=None)):
+        return "the right numbers in the wrong places"
+    wrong = ~close(answer)
+    return f"{wrong.sum()} of {wrong.size} numbers are wrong, the first at {np.argwhere(wrong)[0].tolist()}"

@@ -1,0 +1,115 @@
+"""The checker of readers' answers, and each problem of the book that ends with it."""
+
+import json
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+from answers import check
+
+import nets
+
+BOOK = pathlib.Path(__file__).resolve().parent.parent / "book"
+
+
+@pytest.mark.parametrize("answer, right, said", [
+    (7850, 7850, "right"), (7850.0, 7850, "right"), (1 / 3, 0.3333, "right"), (np.eye(2), np.eye(2), "right"),
+    (None, 1, "no answer yet"), ("many", 1, "not a number, nor an array"), ([1, [2]], 1, "cannot be tried"),
+    (np.ones((20, 25)), np.ones((20, 5, 5)), "shape (20, 25), expected (20, 5, 5)"),
+    (7, np.ones(2), "shape (), expected (2,)"),
+    (np.ones(2, "uint8"), np.ones(2), "dtype uint8: fractions are expected"),
+    (np.ones(2, bool), np.ones(2, int), "dtype bool: whole numbers are expected"),
+    (np.array([np.nan, 1, np.inf]), np.ones(3), "2 of 3 numbers are not finite"),
+    (-3, 3, "right size, wrong sign"), (-np.arange(4.0), np.arange(4.0), "right size, wrong sign"),
+    (785, 7850, "off by a power of ten"), (7840, 7850, "too small"), (8, 7, "too large"),
+    (5, -1, "too large"), (0, 7, "too small"), (3, 0, "too large"),
+    (np.array([2.0, 4, 0]), np.array([1.0, 2, 0]), "off by a factor, the same everywhere"),
+    (np.array([0.0, 0]), np.array([1.0, 2]), "2 of 2 numbers are wrong, the first at [0]"),
+    (np.array([3, 1, 2]), np.array([1, 2, 3]), "the right numbers in the wrong places"),
+    (np.array([[1, 2], [3, 5]]), np.array([[1, 2], [3, 4]]), "1 of 4 numbers are wrong, the first at [1, 1]"),
+])
+def test_says_what_is_wrong(answer, right, said, capsys):
+    check(answer, right)
+    printed = capsys.readouterr().out.strip()
+    assert said in printed if said == "cannot be tried" else printed == said
+
+
+def test_functions_are_compared_by_what_they_give(capsys):
+    x = np.linspace(-3, 3, 7)
+    for function in (np.tanh, lambda z: 2 / (1 + np.exp(-2 * z)) - 1, lambda z: -np.tanh(z), lambda z: 1 / 0):
+        check(function, np.tanh, x)
+    assert capsys.readouterr().out.splitlines() == [
+        "right", "right", "right size, wrong sign",
+        "your answer cannot be tried: ZeroDivisionError: division by zero"]
+
+
+def checked():
+    """(id, source, what it printed) of each cell that ends with a check."""
+    for page in sorted(BOOK.glob("*.ipynb")):
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and re.search(r"^check\(", source, re.M):
+                yield cell["id"], source, "".join(
+                    text for output in cell["outputs"] for text in output.get("text", []))
+
+
+# For each: three answers that a reader might give, and what he is told.
+WRONG = {
+    "geometric-mean": [
+        ("mean", "off by a factor, the same everywhere"),  # not divided by its sum
+        ("outputs.mean(axis=0)", "3 of 3 numbers are wrong, the first at [0]"),  # the arithmetic one
+        ("mean.argmax()", "shape (), expected (3,)"),
+    ],
+    "copies": [
+        ("[250_000, 25_000, 196_000_000]", "off by a factor, the same everywhere"),  # no diagonals
+        ("[1_250_000, 125_000, 1_250_000]", "1 of 3 numbers are wrong, the first at [2]"),
+        ("1_250_000", "shape (), expected (3,)"),
+    ],
+    "best-patch": [
+        ("lambda kernel: kernel > 0", "dtype bool: fractions are expected"),
+        ("lambda kernel: 255.0 * (kernel > 0)", "off by a factor, the same everywhere"),
+        ("lambda kernel: (kernel < 0).astype(float)", "25 of 25 numbers are wrong, the first at [0, 0]"),
+        ("lambda kernel: (kernel > 0).ravel()", "shape (25,), expected (5, 5)"),
+    ],
+    "biases": [
+        ("lambda kernel, bias: bias - kernel.sum(axis=0)", "off by a factor, the same everywhere"),
+        ("lambda kernel, bias: 2 * (kernel.sum(axis=0) - bias)", "right size, wrong sign"),
+        ("lambda kernel, bias: 2 * (bias + kernel.sum(axis=0))",
+         "3 of 3 numbers are wrong, the first at [0]"),
+        ("lambda kernel, bias: 2 * (bias - kernel.sum())", "3 of 3 numbers are wrong, the first at [0]"),
+    ],
+    "halved": [
+        ("lambda epoch: 0.1 * 0.5 ** (epoch / 10)", "54 of 60 numbers are wrong, the first at [1]"),
+        ("lambda epoch: 0.2 * 0.5 ** (epoch // 10)", "off by a factor, the same everywhere"),
+        ("lambda epoch: 0.1", "shape (), expected (60,)"),
+    ],
+    "luck": [("0.5", "too small"), ("1.0", "too large"), ("-right", "right size, wrong sign")],
+    "multiplications": [
+        ("[500, 20_000, 64_000, 1_000]", "2 of 4 numbers are wrong, the first at [0]"),  # weights
+        ("1_633_000", "shape (), expected (4,)"),
+        ("[288_000, 64_000, 64_000, 1_000]", "1 of 4 numbers are wrong, the first at [1]"),  # one map only
+    ],
+    "parameters": [("7_840", "too small"), ("79_510", "too large"), ("785", "off by a power of ten"),
+                   ("(7_840, 10)", "shape (2,), expected ()")],
+}
+
+
+def test_each_checked_problem_knows_wrong_answers():
+    cells = list(checked())
+    assert sorted(id for id, *_ in cells) == sorted(WRONG)
+    assert all(len(wrong) >= 3 for wrong in WRONG.values())
+    assert all(printed.endswith("right\n") for *_, printed in cells)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_answers_are_turned_away(name, capsys):
+    """The cell is run by itself, then once more for each wrong answer, with that in place of ours."""
+    (source,) = [source for id, source, _ in checked() if id == name]
+    *solution, ask = source.split("yours = ")
+    ours, call = ask.split("\n", 1)
+    names = {"np": np, "keras": keras, "nets": nets, "check": check}
+    for answer, said in [(ours, "right"), *WRONG[name]]:
+        exec("".join(solution) + f"yours = {answer}\n{call}", names)
+        assert capsys.readouterr().out.splitlines()[-1] == said

@@ -1,0 +1,286 @@
+"""The answers to the problems: what they say of stored results is computed here once more, another way."""
+
+import functools
+import json
+import math
+
+import numpy as np
+from test_book import NOTEBOOKS, ROOT, cells, prose, text_of
+
+import nets
+
+LABELS = nets.load_mnist().test.labels
+
+
+def page(number):
+    """A page's sentences in one line, and what each of its cells printed, by the cell's id."""
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith(f"{number}-")]
+    printed = {cell["id"]: "".join(map(text_of, cell["outputs"])) for cell in cells(path, "code")}
+    return " ".join(prose(path).split()), printed
+
+
+@functools.cache
+def probabilities(name, first=0, runs=None):
+    """What the runs of a record gave the test images, an array (runs, images, 10)."""
+    with np.load(ROOT / "data" / "runs" / f"{name}.predictions.npz") as arrays:
+        seeds = sorted(map(int, arrays.files))[first:][:runs]
+        return np.array([arrays[str(seed)] for seed in seeds], "float32")
+
+
+@functools.cache
+def runs(name):
+    """The runs of a record, as the ledger keeps them."""
+    return json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())["runs"]
+
+
+def vote_and_sum(answers):
+    """Whether each test image is misread by the vote of these networks, and by their sum."""
+    return nets.vote(answers.argmax(axis=-1)) != LABELS, answers.sum(axis=0).argmax(axis=-1) != LABELS
+
+
+def against(one, other):
+    """Images that only the first misreads, only the second, and the chance by coins on the first's side."""
+    first, second = (one & ~other).sum(), (other & ~one).sum()
+    heads = range(first, first + second + 1)
+    return first, second, sum(math.comb(first + second, k) for k in heads) / 2 ** int(first + second)
+
+
+def test_sums_against_votes_on_page_08():
+    text, _ = page("08")
+    counts = {}
+    for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)):
+        vote, total = vote_and_sum(probabilities(name, runs=runs))
+        more, less, chance = against(vote, total)
+        counts[name] = vote.sum(), total.sum(), round(min(1, 2 * chance), 2)
+    assert counts == {"dropout": (38, 36, 0.5), "relu": (63, 58, 0.23), "conv-pool": (107, 107, 1)}
+    assert "the five dropout networks misread 36 digits instead of 38. The `relu` networks gain five" in text
+    assert "at least as much in half of such comparisons, in a quarter, and always" in text
+
+
+def test_mixed_committees_on_page_08():
+    text, _ = page("08")
+    dropout, relu, conv_pool = (probabilities(name, runs=runs).argmax(axis=-1)
+                                for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)))
+    errors = [(nets.vote(np.concatenate(every)) != LABELS).sum()
+              for every in ([dropout], [dropout, relu], [dropout, conv_pool], [dropout, relu, conv_pool])]
+    assert errors == [38, 31, 36, 38]
+    assert "the dropout networks misread 31 digits instead of 38, fewer than the chapter's" in text
+    assert "With `conv-pool` instead they misread 36, with all three kinds 38 as before" in text
+
+
+def test_calibration_on_page_08():
+    def measured(answers):
+        top, right = answers.max(axis=-1), answers.argmax(axis=-1) == LABELS
+        bins = np.digitize(top, np.arange(1, 15) / 15)
+        error = sum(abs(np.mean((top - right)[bins == k])) * np.mean(bins == k) for k in set(bins))
+        return (1 - top).sum(), (~right).sum(), top[~right].mean(), 100 * error
+
+    text, _ = page("08")
+    shown = {}
+    for name, runs in (("dropout", 5), ("relu", 3)):
+        answers = probabilities(name, runs=runs)
+        alone, together = np.mean([measured(one) for one in answers], axis=0), measured(answers.mean(axis=0))
+        assert alone[2] > 0.8 and alone[1] > 1.9 * alone[0]
+        shown[name] = [[round(float(value), digits) for value, digits in zip(row, (0, 0, 0, 2), strict=True)]
+                       for row in (alone, together)]
+    assert shown == {"dropout": [[22, 44, 1, 0.27], [32, 36, 1, 0.17]],
+                     "relu": [[28, 77, 1, 0.55], [54, 58, 1, 0.26]]}
+    for words in ("expects 22 errors and makes 44, twice as many; a `relu` network expects 28 and makes 77",
+                  "expect 32 errors and make 36, the three `relu` networks 54 and 58",
+                  "0.27 % and 0.55 %", "falls to 0.17 % and 0.26 %", "a probability of over 80 percent"):
+        assert words in text
+
+
+def test_like_is_beside_like_on_page_17():
+    text, shown = page("17")
+    dropout, groups = probabilities("dropout", runs=5), [probabilities("committee")]
+    groups += [probabilities("committee-60000", first=first, runs=10) for first in (0, 10, 20)]
+    rows = [against(vote_and_sum(dropout)[how], vote_and_sum(group)[how])
+            for how in (1, 0) for group in groups]
+    for fixed, new, chance in rows:
+        assert f"{fixed:7} {new:4} {chance:11.3f} {min(1, 2 * chance):10.3f}\n" in shown["coins"]
+    both_sides = sorted(2 * chance for *_, chance in rows)
+    assert round(both_sides[0], 3) == 0.027 and both_sides[1] > 1 / 7
+    assert round(2 * rows[5][2], 2) == 0.40 and rows[5][:2] == (14, 9) and rows[1][:2] == (16, 5)
+    for words in ("seven come out as luck alone would have it in one case of seven or more often, two-sided",
+                  "the sum of the second committee fixes 16 digits and breaks 5, a chance of 0.027",
+                  "the same two groups voting, 14 against 9, have a chance of 0.40",
+                  "Only the 16 against 5 would be rare among equals"):
+        assert words in text
+
+
+def test_flattery_is_what_page_17_says():
+    text, shown = page("17")
+    rng = np.random.default_rng(1)
+    least = -np.mean([rng.normal(size=10).min() for _ in range(20_000)])
+    assert abs(least - 1.54) < 0.02 and "1.54 standard deviations below the mean" in text
+    errors = (probabilities("committee").argmax(axis=-1) != LABELS).sum(axis=1)
+    below, spread = errors.mean() - errors.min(), errors.std(ddof=1)
+    assert (round(below, 1), round(spread, 1), round(below / spread, 1)) == (5.3, 3.7, 1.4)
+    assert "by 3.7 errors, and their best is 5.3 errors below their mean: 1.4 standard deviations" in text
+    for heads, coins, chance in ((13, 18, 0.048), (20, 30, 0.049)):
+        tail = sum(math.comb(coins, k) for k in range(heads, coins + 1)) / 2**coins
+        assert round(tail, 3) == chance and f"a chance of {chance}" in text
+
+
+def test_the_cost_of_the_chapter_on_page_10():
+    text, shown = page("10")
+    rows = [line.rsplit(None, 4) for line in shown["cell-15"].splitlines()[1:-1]]
+    assert len(rows) == 13 and sum(int(row[1]) for row in rows) == 41
+    hours = 0
+    for name, count, steps, minutes, million in rows:
+        on_a_core = [run["seconds"] for run in runs(name) if "core" in run["device"]]
+        assert round(min(on_a_core) / 60) == int(minutes)
+        assert round(int(count) * float(steps), 1) == float(million)
+        hours += int(count) * min(on_a_core) / 3600
+    assert shown["cell-15"].endswith(f"36.8, {hours:.0f} core-hours\n")
+    sweeps = [path.stem for path in (ROOT / "data" / "runs").glob("*-l2-*.json")]
+    assert len(sweeps) == 8 + 8 and round(3 * 0.3 * len(sweeps), 1) == 14.4
+    assert "two sweeps of λ" in text and "add up to 14.4 million steps if each is run three times" in text
+    together = [run["seconds"] for run in runs("committee-60000") if run["device"].startswith("NVIDIA H100")]
+    alone = [run["seconds"] for run in runs("committee-60000") if "core" in run["device"]]
+    assert 9 < min(alone) / min(together) < 11
+    assert "ten runs together in about a tenth of the time that a CPU core takes for one" in text
+
+
+def test_the_speed_of_relu_on_page_10():
+    text, _ = page("10")
+
+    def epochs(name):
+        curve = np.mean([run["validation_accuracy"] for run in runs(name)[:3]], axis=0)
+        return np.array([np.argmax(curve >= height) + 1 for height in (0.97, 0.98, 0.985, 0.9875)])
+
+    sigmoid = epochs("two-conv-pool")
+    assert np.round(sigmoid / epochs("relu"), 1).tolist() == [3, 1.3, 2, 1]
+    assert np.round(sigmoid / epochs("tanh"), 2).tolist() == [3, 1, 1.6, 1.25]
+    assert "it is 3, 1.3, 2 and 1 times as fast" in text
+    assert "3, 1, 1.6 and 1.25 times as fast as sigmoids" in text
+
+
+def test_mini_batches_on_page_10():
+    text, _ = page("10")
+    names = [f"{size}-rate-{rate}" for size, rate in ((1, 0.1), (1, 0.01), (10, 0.1), (100, 0.1), (100, 1),
+                                                      (1000, 0.1), (1000, 10))]
+    every = {name: runs(f"shallow-batch-{name}") for name in names}
+    assert {len(three) for three in every.values()} == {3}
+    after = {name: 100 * np.array([run["validation_accuracy"] for run in three])
+             for name, three in every.items()}
+    last = {name: f"{curves[:, -1].mean():.2f}" for name, curves in after.items()}
+    assert [last[name] for name in names] == ["97.84", "97.82", "97.89", "96.05", "97.77", "90.71", "94.69"]
+    for words in ("97.84 % and 97.89 % with 1 and 10 images, 96.05 % with 100, 90.71 % with 1,000",
+                  "97.82, 97.89 and 97.77 %, within what runs differ by", "too large: 94.69 ± 0.87 %"):
+        assert words in text
+    assert after["10-rate-0.1"][:, -1].mean() - after["100-rate-1"][:, -1].mean() < 2 * np.hypot(
+        *(after[name][:, -1].std(ddof=1) for name in ("10-rate-0.1", "100-rate-1")))
+
+    seconds = {name: min(run["seconds"] for run in three) / 30 for name, three in every.items()}
+    in_time = {name: after[name][:, min(int(3 * seconds["1-rate-0.1"] / seconds[name]), 30) - 1].mean()
+               for name in names}
+    assert max(in_time, key=in_time.get) == "100-rate-1" and round(in_time["100-rate-1"], 2) == 97.24
+    assert 3 * seconds["100-rate-1"] < 1.1 * seconds["1-rate-0.1"]
+    assert "100 images at the rate 1 lead, with 97.24 %" in text
+
+
+def test_gradients_on_page_10():
+    text, shown = page("10")
+    rows = [line[18:].split("  ") for line in shown["through-training-chart"].splitlines()[1:5]]
+    assert [[word.strip() for word in row if word.strip()] for row in rows] == [
+        ["under 1 %", "over 1 %", "some"], ["under 1 %", "under 1 %", "no"],
+        ["over 1 %", "over 1 %", "some"], ["over 1 %", "over 1 %", "much"]]
+    assert "and they meet" in text and "With $x + g(x)$ it has learned much more" in text
+    tanh, small = ([float(length) for length in line.split()[-5:]]
+                   for line in shown["tanh"].splitlines()[1:3])
+    assert 1.8 < (tanh[-1] / tanh[0]) ** 0.25 < 2.3 and round(small[-1] / small[0], 1) == 2.3
+    assert "a factor of about two at each layer" in text and "a factor of 2.3 over all five layers" in text
+
+
+def test_the_first_sign_on_page_10():
+    text, shown = page("10")
+    assert [line.split(maxsplit=1)[1].strip() for line in shown["overfit-chart"].splitlines()[1:4]] == [
+        "over a tenth        under two points", "all training images are read; the loss is least earlier",
+        "under a tenth        under two points"]
+    assert "and then rises by more than a tenth" in text and "the validation accuracy never tells" in text
+    assert "Its validation loss stops falling and does not rise as much" in text
+
+
+def test_six_networks_on_page_06():
+    text, shown = page("06")
+    names = ("expanded", "fc300", "fc1000", "extra-fc-100", "extra-fc-300", "extra-fc-1000")
+    first, last = ({name: np.mean([run["loss"][epoch] for run in runs(name)]) for name in names}
+                   for epoch in (0, -1))
+    assert max(last.values()) < 0.0001 and "all six have a loss below 0.0001" in text
+    assert first["fc1000"] < first["fc300"] < first["expanded"]
+    assert first["extra-fc-1000"] < first["extra-fc-300"] < first["extra-fc-100"]
+    validation = {name: np.mean([max(run["validation_accuracy"]) for run in runs(name)]) for name in names}
+    assert max(validation, key=validation.get) == "expanded"
+    assert abs(max(validation.values()) - min(validation.values()) - 0.01 / 8) < 1e-6
+    assert "chosen: expanded, which reads 99.36 %" in shown["chosen"] and "promises 99.36 %" in text
+    assert "the six lie within an eighth of a point by validation" in text
+
+
+def test_adam_under_the_map_on_page_07():
+    text, shown = page("07")
+    differences = [float(line.split()[-1]) for line in shown["adam-by-hand"].splitlines()]
+    assert differences[0] == 0 and min(differences[1:]) > 0.1
+    assert "With the one factor the two forms stay the same network over 500 steps" in text
+
+
+def test_twenty_copies_on_page_14():
+    text, shown = page("14")
+    once, _, *rows = shown["ask-twenty-times"].splitlines()
+    rows = [[int(number) for number in row.split()[-3:]] for row in rows]
+    assert once == "asked once: 22 of 2000 misread" and (min(rows)[0], max(rows)[0]) == (19, 22)
+    assert [row[0] for row in rows] == [22 - fixed + new for _, fixed, new in rows]
+    assert rows[-1] == [19, 10, 7] == min(rows)
+    assert "misreads 22 of 2,000 digits; asked with twenty copies, 19 to 22" in text
+    assert "fixes ten digits and breaks seven" in text
+
+
+def test_sequences_on_page_12():
+    text, shown = page("12")
+    after_five = {name: 100 * np.array([run["validation_accuracy"][4] for run in runs(f"lstm-{name}")])
+                  for name in ("rows", "columns", "shuffled-rows")}
+    means = {name: f"{values.mean():.2f} %" for name, values in after_five.items()}
+    assert means == {"rows": "97.93 %", "columns": "97.85 %", "shuffled-rows": "95.97 %"}
+    assert np.ptp(after_five["rows"]) > after_five["rows"].mean() - after_five["columns"].mean() > 0
+    assert after_five["rows"].min() - after_five["shuffled-rows"].max() > 1.5
+    for words in ("97.85 % in the mean and the three by rows 97.93 %", "Runs of one kind lie farther apart",
+                  "95.97 % in the mean, two points less"):
+        assert words in text
+
+
+def test_covered_digits_on_page_12():
+    text, shown = page("12")
+
+    def shares(line):
+        return [int(share.rstrip("%")) for share in line.split()[-7:]]
+
+    (_, over_paper, at_once, knows), (_, trained, loss) = (
+        shown[name].strip().splitlines() for name in ("covered", "early-answers"))
+    over_paper, at_once, knows, trained = map(shares, (over_paper, at_once, knows, trained))
+    assert (over_paper[3], at_once[3], knows[3]) == (50, 7, 90) and loss.endswith("5 epochs: 0.55")
+    assert (trained[1], trained[3], trained[6], over_paper[6]) == (61, 93, 97, 98)
+    assert min(np.subtract(trained, knows)) == -1 and "reads 93 percent, after 8 rows 61" in text
+    for words in ("reads half of the digits", "reads one in fourteen, although a probe reads nine of ten",
+                  "It pays with a point on whole digits", "The training loss stays at 0.55"):
+        assert words in text
+
+
+def test_without_gates_on_page_12():
+    text, shown = page("12")
+    fast, slow = (np.array([run["validation_accuracy"] for run in runs(f"rnn-rows-rate-{rate}")])
+                  for rate in (0.5, 0.05))
+    assert fast.shape == (3, 5) and fast.max() < 0.12 and "At 0.5 all three runs guess" in text
+    assert 0.9 < slow[:, -1].min() and slow[:, -1].max() < 0.935
+    assert round(100 * slow.min()) == 61 and (slow[:, 1:] < 0.8).sum() == 1
+    assert "one of them falls back to 61 on its way" in text
+    assert min(run["validation_accuracy"][4] for run in runs("lstm-rows")) > 0.97
+
+
+def test_depth_on_page_16():
+    text, shown = page("16")
+    ((deep,), (wide,)) = (runs(f"{shape}-rate-0.03") for shape in ("five-layers", "one-layer"))
+    assert [f"{100 * run['validation_accuracy'][-1]:.2f} %" for run in (deep, wide)] == ["97.70 %", "96.70 %"]
+    assert [round(run["loss"][-1], 2) for run in (deep, wide)] == [0.05, 0.11]
+    assert "the five layers read 97.70 % of the validation digits, the one layer 96.70 %, a point" in text
+    assert "Its last training loss says why: 0.11 against 0.05" in text

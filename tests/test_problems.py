@@ -1,0 +1,129 @@
+"""What the problems' answers say, held to what their cells show: outputs by `make strict`, words here."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from nets.result import Result
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def page(number):
+    """A page's words, and what its code cells show, by their names."""
+    (path,) = (ROOT / "book").glob(f"{number}-*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    prose = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return " ".join(prose.split()), {
+        cell["id"]: "".join("".join(output.get("text", "")) for output in cell["outputs"])
+        for cell in cells if cell["cell_type"] == "code"}
+
+
+def runs(name, part):
+    """An array (runs, epochs): what the ledger has of this experiment, accuracies in digits of 10,000."""
+    record = json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())
+    return (1 if part == "loss" else 1e4) * np.array([run[part] for run in record["runs"]])
+
+
+def test_accuracies(name):
+    """The test accuracies of an experiment's first three runs, those that a page shows, as fractions."""
+    record = json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())
+    return Result(name, record["settings"], record["runs"][:3], [], 3).test_accuracies
+
+
+@pytest.mark.parametrize("number", "01 03 05 06 07 08 09 10 11 12 14 16 17".split())
+def test_problems_have_a_level_and_a_time(number):
+    titles = re.findall(r"\*\*\d\. [^*]+\*\* (\S+ \S+ \S+)", page(number)[0].split("## Problems")[1])
+    assert titles and all(re.match(r"\(★{1,3}, \d+ min", title) for title in titles), titles
+
+
+def test_page_03():
+    words, shown = page("03")
+    for sides, rows, unseen in ((" → 24 → 10 → 3", 20, 0), (" → 13 → 5 → 1", 22, 6)):
+        numbers = [int(side) for side in sides.split(" → ")[1:]]
+        assert f"sides {numbers} a unit sees {rows} rows; unseen by all: {unseen}" in shown["third-layer"]
+        assert f"28{sides}" in words
+    assert "with pooling 20" in words and "22$ pixels. The last six rows" in words
+    assert "1,633,000 multiplications; with one convolutional layer 577,000" in shown["multiplications"]
+    assert "In all 1,633,000" in words and "it is 288,000 + 288,000 + 1,000 = 577,000" in words
+    assert 2.5 < 1633 / 577 < 3 and "nearly three times the work" in words
+    assert 0.75 < 1280 / 1633 < 0.8 and "four fifths of it in the second layer" in words
+    assert "the same True" in shown["order"] and "change by 0.06" in shown["order"]
+
+
+def test_page_05():
+    words, shown = page("05")
+    assert "1,250,000 images, 125,000 mini-batches, 0.98 gigabytes" in shown["copies"]
+    assert "$5 \\times 5 = 25$ positions make 1,250,000 images, nearly a gigabyte" in words
+    assert "and 125,000 steps an epoch" in words
+
+    relu, expanded = (runs(name, "test_accuracy") for name in ("relu", "expanded"))
+    assert round(expanded[:, 11].mean() - relu[:, 59].mean()) == 4 < np.ptp(relu[:, 59])
+    assert "the two are four digits in 10,000 apart, less than runs of one network are" in words
+    assert np.ptp(relu[:, 29:].mean(axis=0)) < 3
+    assert "from epoch 30 on the mean of `relu` stays within three digits" in words
+    assert round(expanded[:, 59].mean() - expanded[:, 11].mean()) == 11
+    assert "the last 48 epochs are worth eleven digits more" in words
+
+
+def test_moved_digits_are_what_page_05_says():
+    words, shown = page("05")
+    expanded, shallow = shown["moves"].split("shallow")
+    relu, expanded, shallow = ([[float(share) for share in re.findall(r"([\d.]+)%", line)]
+                                for line in table.splitlines() if "pixel" in line]
+                               for table in (shown["cell-31"], expanded, shallow))
+    for table, pixels in ((expanded, 1), (expanded, 2), (relu, 2), (expanded, 3), (relu, 3), (shallow, 3)):
+        assert f"{min(table[pixels]):.2f} to {max(table[pixels]):.2f} %" in words, (pixels, table[pixels])
+    assert f"at least {min(expanded[2]):.2f} %" in words and f"as few as {min(relu[2]):.2f} %" in words
+    assert relu[0] == expanded[0] == [99.31] and "both read 99.31 %" in words
+    assert min(np.subtract(expanded[2], relu[2])) > 2.5 and "differ by 2.5 points and more" in words
+    assert min(np.subtract(relu[3], shallow[3])) > 20 and "over twenty points fewer than `relu`" in words
+    assert 0.15 < 1 - np.mean(relu[3]) / 99.31 < 0.25 and 50 < np.mean(shallow[3]) < 60  # the picture's words
+
+
+def test_page_09():
+    words, shown = page("09")
+    assert re.findall(r"(\d+) +(\d+)$", shown["woken"], re.M) == [("6", "6"), ("0", "0")]
+    assert ("with He's start no filter is silent, neither before training nor after it, where the "
+            "chapter's start leaves six of the twenty silent for good") in words
+    assert "the same answers: True" in shown["ten-times"]
+    assert "0 of 6 silent filters could be woken" in shown["best-sums"]
+    assert "It wakes none of the six silent filters" in words
+    (least, most), (dead, _) = re.findall(r" (\d\.\d+) (\d\.\d+)$", shown["slopes"], re.M)
+    assert (least, most, dead) == ("0.046", "0.250", "0.000") and round(0.250 / 0.046) == 5
+    assert f"is {least}, a fifth of the {most} that a sigmoid can have" in words
+
+
+def test_page_01():
+    words, shown = page("01")
+    assert "0.846; a million trials give 0.846" in shown["luck"] and "\\approx 0.85$" in words
+    assert "7,850 parameters" in shown["parameters"] and "has 7,850 parameters, a tenth of" in words
+    few, shallow, mixed = (test_accuracies(name) for name in ("softmax-only", "shallow", "shallow-shuffled"))
+    missed, before = (100 * (1 - result.mean()) for result in (few, shallow))
+    assert f"misreads {missed:.1f} % of the test digits" in words and f"misreads {before:.1f} %: the" in words
+    assert 0.7 < 1 - before / missed < 0.75 and "nearly three errors of four" in words
+    assert {round(loss, 2) for loss in runs("softmax-only", "loss")[:, -1]} == {0.25}
+    assert "the loss on the training images stays at 0.25" in words
+    assert abs(mixed.mean() - shallow.mean()) < shallow.std(ddof=1) and "within the spread" in words
+
+
+def test_page_11():
+    """What stopping early would have saved and cost, over all runs of the chapter's networks."""
+    words, shown = page("11")
+    rows = [line.split() for line in shown["early-stopping"].splitlines()[1:-1]]
+    total = shown["early-stopping"].splitlines()[-1].split()[4:]
+    assert total[0].rstrip("%") in re.search(r"saved (\d+) percent of the epochs and lost", words).groups()
+    for column, (saved, mean), said in ((3, total[:2], "five"), (5, total[2:], "ten")):
+        worst = max(float(row[column]) for row in rows)
+        assert re.search(rf"a patience of {said}.*?{saved[:-1]} percent.*?{mean} points.*?at worst {worst}",
+                         words)
+    of = {name: [row for row in rows if row[0] == name] for name in ("shallow", "expanded")}
+    five, ten = (np.mean([float(row[column]) for row in of["shallow"]]) for column in (3, 5))
+    assert f"loses most: {five:.2f} and {ten:.2f} points" in words
+    assert [row[4] for row in of["expanded"]] == ["22", "23"]
+    assert re.findall(r"(\d+)\.\d+%", shown["accuracy"]) == ["100", "99", "99"]
+    assert "reads all of its training images, and of the others 99 in a hundred" in words
+    assert "`expanded` stops after 22 and 23 of 60 epochs with patience ten" in words
