@@ -765,7 +765,9 @@ def test_results_tables_say_what_was_measured_and_what_was_not(tmp_path, monkeyp
     assert {row[3] for row in rows} == {"not run yet"} and len(rows) == len(results.BEYOND + results.TOGETHER)
 
     runs = [{"seed": seed, "validation_accuracy": [0.9, 0.99], "test_accuracy": [0.9, accuracy],
-             "seconds": 90, "device": "a machine"} for seed, accuracy in enumerate([0.9961, 0.9963] * 5)]
+             "seconds": 90 + seed, "device": "a machine, 1 core"}
+            for seed, accuracy in enumerate([0.9961, 0.9963] * 5)]
+    runs[3] |= {"seconds": 2, "device": "a GPU"}
     (tmp_path / "data" / "runs").mkdir(parents=True)
     record = tmp_path / "data" / "runs" / "committee.json"
     sure, unsure = (np.full((10000, 10), rest, "float16") for rest in (0.01, 0.08))
@@ -782,7 +784,8 @@ def test_results_tables_say_what_was_measured_and_what_was_not(tmp_path, monkeyp
     assert member.split(" | ")[1:] == ["Deotte 2018", "99.64", "99.61", "99.62 ± 0.01", "10", "1 min 30 s |"]
     assert together.split(" | ")[1:] == ["Deotte 2018", "99.75", "–", "75.00", "10", " |"]
     assert others.split(" | ")[1:] == ["Deotte 2018", "99.75", "not run yet", "", "", " |"]
-    assert devices == "Trained on a machine."
+    assert devices == "Trained on a machine, 1 core, a GPU."
+    assert results.mean_and_spread(np.array([99.1, 99.2])) == "99.15"
     assert sum("not run yet" in row for row in rest) == len(results.BEYOND) - 1
 
 
