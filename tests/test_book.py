@@ -40,10 +40,10 @@ if "google.colab" in sys.modules:
     %pip install -q --no-deps git+https://github.com/{}
     !nvidia-smi -L || echo "No GPU: choose one in Runtime > Change runtime type."
 
-import keras
+import nets  # before Keras: it says what is missing
+from nets import plots
 
-import nets
-from nets import plots"""
+import keras"""
 
 # Accuracies that the chapter claims, and accuracies and errors that the literature does, in percent.
 CLAIMS = {
@@ -140,7 +140,7 @@ def test_set_up_cell_is_the_same_everywhere(path):
     ("import os; os.system('echo from a library >&2')", "", ["from a library"])])
 def test_pages_are_tried_as_on_colab(tmp_path, code, failed, lines):
     """With a set-up cell that imports nothing, which is what takes long."""
-    colab, set_up = tool("colab"), SET_UP.format(address()).split("import keras")[0]
+    colab, set_up = tool("colab"), SET_UP.format(address()).split("import nets")[0]
     assert colab.FIELD in set_up
     page = tmp_path / "page.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, [set_up, code]))), page)
