@@ -19,6 +19,11 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")  # Keras'
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file begins, so that no process is left alone with it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_training.py")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A ledger of the test's own, in the mode "full" unless the test changes it."""
