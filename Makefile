@@ -4,8 +4,9 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard book/*.ipynb)
+PARALLEL := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # The last pages are the longest: they begin.
-NBVAL := $(BIN)/pytest --nbval-current-env --numprocesses $(JOBS) --dist loadfile $(shell printf '%s\n' $(NOTEBOOKS) | sort -r)
+NBVAL := $(BIN)/pytest --nbval-current-env $(PARALLEL) $(shell printf '%s\n' $(NOTEBOOKS) | sort -r)
 
 NB_CLEAN := --preserve-cell-outputs --preserve-execution-counts \
 	--preserve-cell-metadata-field mystnb --preserve-cell-metadata-field tags
@@ -26,7 +27,7 @@ lint: .venv/ready  ## ruff on code and notebooks, and no volatile metadata in no
 	$(BIN)/nb-clean check $(NB_CLEAN) book
 
 unit: .venv/ready  ## tests of nets, the ledger and the pages
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/pytest $(PARALLEL)
 
 strict: .venv/ready  ## run every page from the ledger: each output must be the stored one
 	NETS_MODE=recorded $(NBVAL) --nbval

@@ -1,23 +1,25 @@
 """Check your own answer to a problem: `check(yours, right)` says what is wrong, not what would be right."""
 
+import copy
+
 import numpy as np
 
 
-def check(answer, right, *inputs):
+def check(answer, right, *inputs, within=1e-3):
     """Print "right", or the first thing that is wrong with an answer: a number or an array.
 
-    Whole numbers must agree, fractions to a thousandth. With `inputs`, both are functions of them,
+    Whole numbers must agree, fractions to the share `within`. With `inputs`, both are functions of them,
     and what these give is compared.
     """
     try:
         if inputs:
-            answer, right = answer(*inputs), right(*inputs)
-        print(_wrong(np.asarray(answer), np.asarray(right)) or "right")
+            answer, right = (function(*copy.deepcopy(inputs)) for function in (answer, right))
+        print(_wrong(np.asarray(answer), np.asarray(right), within) or "right")
     except Exception as error:
         print(f"your answer cannot be tried: {type(error).__name__}: {error}")
 
 
-def _wrong(answer, right):
+def _wrong(answer, right, within):
     if answer.dtype.kind not in "biuf":
         return "no answer yet" if answer.size == 1 and answer.item() is None else "not a number, nor an array"
     if answer.shape != right.shape:
@@ -27,7 +29,7 @@ def _wrong(answer, right):
         return f"dtype {answer.dtype}: {kinds[right.dtype.kind]} are expected"
     if not np.isfinite(answer).all():
         return f"{(~np.isfinite(answer)).sum()} of {answer.size} numbers are not finite"
-    fine = 1e-3 if right.dtype.kind == "f" else 1e-9
+    fine = within if right.dtype.kind == "f" else 1e-9
     answer, right = answer.astype(float), right.astype(float)
 
     def close(a, b=right):

@@ -84,7 +84,8 @@ def check_labels(labels, what, images=None, classes=None):
             (len(shape), shape[-1:] == (1,)), ".")
         raise ValueError(f"{what} must have the shape (n,), not {shape}{remedy}")
     if not type_.startswith(("int", "uint")):
-        raise ValueError(f"{what} must be whole numbers, 0 for the first class, not {type_}.")
+        raise ValueError(f"{what} must be whole numbers, 0 for the first class, not {type_}: "
+                         "np.unique(labels, return_inverse=True)[1] numbers them.")
     if images is not None and len(images) != len(labels):
         raise ValueError(f"{what}: there are {len(images)} images and {len(labels)} labels.")
     if len(labels) and np.min(labels) < 0:

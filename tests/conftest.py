@@ -20,8 +20,9 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file begins, so that no process is left alone with it in the end."""
-    items.sort(key=lambda item: item.path.name != "test_training.py")
+    """The longest files begin, so that no process is left alone with one of them in the end."""
+    longest = ["test_training.py", "test_full.py", "test_plain.py", "test_benchmarks.py"]
+    items.sort(key=lambda item: longest.index(name) if (name := item.path.name) in longest else len(longest))
 
 
 @pytest.fixture(autouse=True)
