@@ -113,3 +113,18 @@ def test_wrong_answers_are_turned_away(name, capsys):
     for answer, said in [(ours, "right"), *WRONG[name]]:
         exec("".join(solution) + f"yours = {answer}\n{call}", names)
         assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+def test_a_function_may_change_its_inputs(capsys):
+    def in_place(values):
+        values *= 2
+        return values
+
+    check(in_place, lambda values: 2 * values, np.ones(3))
+    assert capsys.readouterr().out == "right\n"
+
+
+@pytest.mark.parametrize("within, said", [(1e-3, "too large\n"), (0.02, "right\n")])
+def test_a_simulated_answer_may_be_near(capsys, within, said):
+    check(0.85, 0.8463, within=within)
+    assert capsys.readouterr().out == said
