@@ -225,15 +225,16 @@ def test_adam_under_the_map_on_page_07():
     assert "With the one factor the two forms stay the same network over 500 steps" in text
 
 
-def test_twenty_copies_on_page_14():
+def test_ten_copies_on_page_14():
     text, shown = page("14")
-    once, _, *rows = shown["ask-twenty-times"].splitlines()
+    once, _, *rows = shown["ask-ten-times"].splitlines()
     rows = [[int(number) for number in row.split()[-3:]] for row in rows]
-    assert once == "asked once: 22 of 2000 misread" and (min(rows)[0], max(rows)[0]) == (19, 22)
-    assert [row[0] for row in rows] == [22 - fixed + new for _, fixed, new in rows]
-    assert rows[-1] == [19, 10, 7] == min(rows)
-    assert "misreads 22 of 2,000 digits; asked with twenty copies, 19 to 22" in text
-    assert "fixes ten digits and breaks seven" in text
+    assert once == "asked once: 14 of 1000 misread" and (min(rows)[0], max(rows)[0]) == (10, 15)
+    assert [row[0] for row in rows] == [14 - fixed + new for _, fixed, new in rows]
+    assert min(rows) == rows[1] == [10, 4, 0] and rows[2] == [15, 4, 5]
+    assert "misreads 14 of 1,000 digits; asked with ten copies, 10 to 15" in text
+    assert "fix four digits and break none, which coins do once in eight times" in text.replace(
+        "[coins](08-ensemble.ipynb)", "coins") and 2 * 0.5**4 == 1 / 8
 
 
 def test_sequences_on_page_12():
