@@ -278,6 +278,17 @@ def test_without_gates_on_page_12():
     assert min(run["validation_accuracy"][4] for run in runs("lstm-rows")) > 0.97
 
 
+def test_problems_of_page_19():
+    text, shown = page("19")
+    boxed, filled = (np.array(line.split()[1:], int) for line in shown["proportions"].splitlines()[1:3])
+    assert (filled[1], boxed[1]) == (36, 85) and "36 percent of them are read, 85 with" in text
+    others = np.delete(filled - boxed, 1)
+    assert others.min() == others[-1] == -3 and np.abs(others[:-1]).max() == 2
+    assert "The nines lose three points, and no other digit changes by more than two" in text
+    assert shown["half-a-pixel"].split()[-2:] == ["14.00", "14.01"]
+    assert "At 14.00 down and 14.01 across" in text
+
+
 def test_depth_on_page_16():
     text, shown = page("16")
     ((deep,), (wide,)) = (runs(f"{shape}-rate-0.03") for shape in ("five-layers", "one-layer"))
