@@ -1,6 +1,7 @@
 """What the problems' answers say, held to what their cells show: outputs by `make strict`, words here."""
 
 import json
+import math
 import pathlib
 import re
 
@@ -155,9 +156,21 @@ def test_page_02():
 
 def test_page_04():
     words, shown = page("04")
-    assert re.findall(r"rate ([\d.]+): loss (\d\.\d)", shown["trials"]) == [
-        ("0.1", "2.3"), ("0.3", "2.3"), ("1.0", "2.3"), ("3.0", "2.4")]  # guessing: ln 10
-    assert "by none of four learning rates from 0.1 to 3" in words
+    plain, thrice, tenfold, most, steep, centred, tanh = (
+        [float(figure) for figure in figures] for figures in re.findall(
+            r"([\d.]+)% +([\d.]+)% +(\d\.\d\d)$", shown["trials"], re.M))
+    assert f"tanh reads {tanh[0]} % of the validation digits, and the sigmoid {plain[0]} %" in words
+    assert round(thrice[0] - plain[0]) == 3 and "three times the chapter's gains three points" in words
+    assert tenfold[0] < 12 < 90 < tenfold[1] and "ten times is under way only in the second epoch" in words
+    assert max(most[:2]) < 12 and "at thirty times the network guesses in both" in words
+    assert tanh[0] - 1 < steep[0] < tanh[0] - 0.5 and f"it reads {steep[0]} %. Pushed down" in words
+    assert abs(centred[0] - tanh[0]) < 0.1 and f"it reads {centred[0]} %, as much as with tanh" in words
+    assert 0.7 < plain[2] / math.log(10) and tenfold[2] > 2.3 and "guessed for most of the epoch" in words
+    assert 1 < max(steep[1], centred[1], tanh[1]) - plain[1] < 1.5
+    assert "within a point and a half of tanh and its relatives" in words
+    apart = [round(np.ptp(runs("two-conv-pool", "validation_accuracy")[:3, epoch])) for epoch in (0, 1)]
+    assert apart == [229, 43] and "lie two points apart after one epoch, and half a point after two" in words
+    assert 5.5 < tanh[0] - plain[0] < 6 and "the sigmoid was nearly six points behind tanh" in words
     pooled = re.findall(r"(\d+) runs: test accuracy ([\d.]+ ± [\d.]+ %)", shown["cell-23"])
     assert [runs for runs, _ in pooled] == ["9", "11"]
     assert f"eleven ReLU runs read {pooled[1][1]} and nine sigmoid runs {pooled[0][1]}" in words
