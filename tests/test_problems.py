@@ -44,6 +44,13 @@ def test_problems_have_a_level_and_a_time(number):
 
 def test_page_03():
     words, shown = page("03")
+    pairs = [[float(number) for number in line.split()] for line in shown["cell-20"].splitlines()[1:]]
+    assert len(pairs) == 3 and all(won > lost for _, _, won, lost, *_ in pairs)
+    assert "in each pair the second layer wins more digits than it loses" in words
+    for _, _, won, lost, _, chance in pairs:
+        assert abs(scipy.stats.binomtest(int(won), int(won + lost)).pvalue - chance) < 5e-4
+    assert [round(1 / chance) for *_, chance in pairs] == [19, 5, 1000]
+    assert "one in a thousand for the last pair, one in nineteen for the first and one in five" in words
     for sides, rows, unseen in ((" → 24 → 10 → 3", 20, 0), (" → 13 → 5 → 1", 22, 6)):
         numbers = [int(side) for side in sides.split(" → ")[1:]]
         assert f"sides {numbers} a unit sees {rows} rows; unseen by all: {unseen}" in shown["third-layer"]
