@@ -196,7 +196,8 @@ def _state(layer):
     """Numbers, texts and arrays that a reader's layer keeps: they may have been set after it was made."""
     usual = vars(keras.layers.Layer())
     return {name: plain(value) for name, value in vars(layer).items()
-            if name not in usual and isinstance(value, (str, numbers.Number, np.ndarray))}
+            if name not in usual and not name.startswith("_self_")  # which are TensorFlow's
+            and isinstance(value, (str, numbers.Number, np.ndarray))}
 
 
 def own_parts(*objects):

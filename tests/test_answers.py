@@ -1,15 +1,12 @@
-"""The checker of readers' answers, and each problem of the book that ends with it."""
+"""The checker of readers' answers, and each problem of the book that asks it."""
 
 import json
 import pathlib
 import re
 
-import keras
 import numpy as np
 import pytest
-from answers import check
-
-import nets
+from answers import RIGHT, check, verdict
 
 BOOK = pathlib.Path(__file__).resolve().parent.parent / "book"
 
@@ -30,101 +27,100 @@ BOOK = pathlib.Path(__file__).resolve().parent.parent / "book"
     (np.array([3, 1, 2]), np.array([1, 2, 3]), "the right numbers in the wrong places"),
     (np.array([[1, 2], [3, 5]]), np.array([[1, 2], [3, 4]]), "1 of 4 numbers are wrong, the first at [1, 1]"),
 ])
-def test_says_what_is_wrong(answer, right, said, capsys):
-    check(answer, right)
-    printed = capsys.readouterr().out.strip()
-    assert said in printed if said == "cannot be tried" else printed == said
+def test_says_what_is_wrong(answer, right, said):
+    assert said in verdict(answer, right) if said == "cannot be tried" else verdict(answer, right) == said
 
 
-def test_functions_are_compared_by_what_they_give(capsys):
-    x = np.linspace(-3, 3, 7)
-    for function in (np.tanh, lambda z: 2 / (1 + np.exp(-2 * z)) - 1, lambda z: -np.tanh(z), lambda z: 1 / 0):
-        check(function, np.tanh, x)
-    assert capsys.readouterr().out.splitlines() == [
-        "right", "right", "right size, wrong sign",
-        "your answer cannot be tried: ZeroDivisionError: division by zero"]
+@pytest.mark.parametrize("function, said", [
+    (np.tanh, "right"), (lambda z: 2 / (1 + np.exp(-2 * z)) - 1, "right"), (lambda z: None, "no answer yet"),
+    (lambda z: -np.tanh(z), "right size, wrong sign"),
+    (lambda z: 1 / 0, "your answer cannot be tried: ZeroDivisionError: division by zero"),
+    (None, "no answer yet"), (3.0, "not a function")])
+def test_functions_are_compared_by_what_they_give(function, said):
+    assert verdict(function, np.tanh, [np.linspace(-3, 3, 7)]) == said
 
 
 def checked():
-    """(id, source, what it printed) of each cell that ends with a check."""
+    """Of each problem with a check: the cells that end with it, in the order of the pages."""
+    cells = {}
     for page in sorted(BOOK.glob("*.ipynb")):
         for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "code" and re.search(r"^check\(", source, re.M):
-                yield cell["id"], source, "".join(
-                    text for output in cell["outputs"] for text in output.get("text", []))
+            for problem in re.findall(r'^check\(\w+, "(.*)"\)\Z', "".join(cell["source"]), re.M):
+                cells.setdefault(problem, []).append(cell)
+    return cells
 
 
 # For each: three answers that a reader might give, and what he is told.
 WRONG = {
     "geometric-mean": [
-        ("mean", "off by a factor, the same everywhere"),  # not divided by its sum
-        ("outputs.mean(axis=0)", "3 of 3 numbers are wrong, the first at [0]"),  # the arithmetic one
-        ("mean.argmax()", "shape (), expected (3,)"),
+        (lambda x, W, b: np.exp(x @ W / 2 + b), "off by a factor, the same everywhere"),  # no sum
+        (lambda x, W, b: x @ W / 2 + b, "3 of 3 numbers are wrong, the first at [0]"),  # no softmax
+        (lambda x, W, b: (x @ W / 2 + b).argmax(), "shape (), expected (3,)"),
     ],
     "copies": [
-        ("[250_000, 25_000, 196_000_000]", "off by a factor, the same everywhere"),  # no diagonals
-        ("[1_250_000, 125_000, 1_250_000]", "1 of 3 numbers are wrong, the first at [2]"),
-        ("1_250_000", "shape (), expected (3,)"),
+        ([250_000, 25_000, 196_000_000], "off by a factor, the same everywhere"),  # no diagonals
+        ([1_250_000, 125_000, 1_250_000], "1 of 3 numbers are wrong, the first at [2]"),
+        (1_250_000, "shape (), expected (3,)"),
     ],
     "best-patch": [
-        ("lambda kernel: kernel > 0", "dtype bool: fractions are expected"),
-        ("lambda kernel: 255.0 * (kernel > 0)", "off by a factor, the same everywhere"),
-        ("lambda kernel: (kernel < 0).astype(float)", "25 of 25 numbers are wrong, the first at [0, 0]"),
-        ("lambda kernel: (kernel > 0).ravel()", "shape (25,), expected (5, 5)"),
+        (lambda kernel: kernel > 0, "dtype bool: fractions are expected"),
+        (lambda kernel: 255.0 * (kernel > 0), "off by a factor, the same everywhere"),
+        (lambda kernel: (kernel < 0).astype(float), "25 of 25 numbers are wrong, the first at [0, 0]"),
+        (lambda kernel: (kernel > 0).ravel(), "shape (25,), expected (5, 5)"),
     ],
     "biases": [
-        ("lambda kernel, bias: bias - kernel.sum(axis=0)", "off by a factor, the same everywhere"),
-        ("lambda kernel, bias: 2 * (kernel.sum(axis=0) - bias)", "right size, wrong sign"),
-        ("lambda kernel, bias: 2 * (bias + kernel.sum(axis=0))",
-         "3 of 3 numbers are wrong, the first at [0]"),
-        ("lambda kernel, bias: 2 * (bias - kernel.sum())", "3 of 3 numbers are wrong, the first at [0]"),
+        (lambda kernel, bias: bias - kernel.sum(axis=0), "off by a factor, the same everywhere"),
+        (lambda kernel, bias: 2 * (kernel.sum(axis=0) - bias), "right size, wrong sign"),
+        (lambda kernel, bias: 2 * (bias + kernel.sum(axis=0)), "3 of 3 numbers are wrong, the first at [0]"),
+        (lambda kernel, bias: 2 * (bias - kernel.sum()), "3 of 3 numbers are wrong, the first at [0]"),
     ],
     "halved": [
-        ("lambda epoch: 0.1 * 0.5 ** (epoch / 10)", "54 of 60 numbers are wrong, the first at [1]"),
-        ("lambda epoch: 0.2 * 0.5 ** (epoch // 10)", "off by a factor, the same everywhere"),
-        ("lambda epoch: 0.1", "shape (), expected (60,)"),
+        (lambda epoch: 0.1 * 0.5 ** (epoch / 10), "54 of 60 numbers are wrong, the first at [1]"),
+        (lambda epoch: 0.2 * 0.5 ** (epoch // 10), "off by a factor, the same everywhere"),
+        (lambda epoch: 0.1, "shape (), expected (60,)"),
     ],
-    "luck": [("0.5", "too small"), ("1.0", "too large"), ("-right", "right size, wrong sign")],
+    "luck": [(0.5, "too small"), (1.0, "too large"), (-0.846, "right size, wrong sign")],
     "multiplications": [
-        ("[500, 20_000, 64_000, 1_000]", "2 of 4 numbers are wrong, the first at [0]"),  # weights
-        ("1_633_000", "shape (), expected (4,)"),
-        ("[288_000, 64_000, 64_000, 1_000]", "1 of 4 numbers are wrong, the first at [1]"),  # one map only
+        ([500, 20_000, 64_000, 1_000], "2 of 4 numbers are wrong, the first at [0]"),  # weights
+        (1_633_000, "shape (), expected (4,)"),
+        ([288_000, 64_000, 64_000, 1_000], "1 of 4 numbers are wrong, the first at [1]"),  # one map only
     ],
-    "parameters": [("7_840", "too small"), ("79_510", "too large"), ("785", "off by a power of ten"),
-                   ("(7_840, 10)", "shape (2,), expected ()")],
+    "parameters": [(7_840, "too small"), (79_510, "too large"), (785, "off by a power of ten"),
+                   ((7_840, 10), "shape (2,), expected ()")],
 }
 
 
+@pytest.mark.parametrize("problem", RIGHT)
+def test_a_problem_has_a_cell_for_the_readers_answer_and_a_folded_one_with_ours(problem):
+    """Nothing that is right stands in the first."""
+    yours, ours = checked()[problem]
+    assert yours["id"] == f"{problem}-yours" and not yours["metadata"].get("tags")
+    assert re.search(r"(= |return )None  # your .*; then run this cell$", "".join(yours["source"]), re.M)
+    assert "".join(yours["outputs"][0]["text"]) == "no answer yet\n"
+    assert ours["id"] == problem and ours["metadata"]["tags"] == ["hide-cell"]
+    assert ours["outputs"][0]["text"][-1] == "right\n"
+
+
 def test_each_checked_problem_knows_wrong_answers():
-    cells = list(checked())
-    assert sorted(id for id, *_ in cells) == sorted(WRONG)
+    assert set(checked()) == set(RIGHT) == set(WRONG)
     assert all(len(wrong) >= 3 for wrong in WRONG.values())
-    assert all(printed.endswith("right\n") for *_, printed in cells)
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_answers_are_turned_away(name, capsys):
-    """The cell is run by itself, then once more for each wrong answer, with that in place of ours."""
-    (source,) = [source for id, source, _ in checked() if id == name]
-    *solution, ask = source.split("yours = ")
-    ours, call = ask.split("\n", 1)
-    names = {"np": np, "keras": keras, "nets": nets, "check": check}
-    for answer, said in [(ours, "right"), *WRONG[name]]:
-        exec("".join(solution) + f"yours = {answer}\n{call}", names)
-        assert capsys.readouterr().out.splitlines()[-1] == said
+@pytest.mark.parametrize("problem, answer, said", [
+    (problem, *wrong) for problem, answers in WRONG.items() for wrong in answers])
+def test_wrong_answers_are_turned_away(problem, answer, said, capsys):
+    check(answer, problem)
+    assert capsys.readouterr().out == f"{said}\n"
 
 
-def test_a_function_may_change_its_inputs(capsys):
+def test_a_function_may_change_its_inputs():
     def in_place(values):
         values *= 2
         return values
 
-    check(in_place, lambda values: 2 * values, np.ones(3))
-    assert capsys.readouterr().out == "right\n"
+    assert verdict(in_place, lambda values: 2 * values, [np.ones(3)]) == "right"
 
 
-@pytest.mark.parametrize("within, said", [(1e-3, "too large\n"), (0.02, "right\n")])
-def test_a_simulated_answer_may_be_near(capsys, within, said):
-    check(0.85, 0.8463, within=within)
-    assert capsys.readouterr().out == said
+@pytest.mark.parametrize("within, said", [(1e-3, "too large"), (0.02, "right")])
+def test_a_simulated_answer_may_be_near(within, said):
+    assert verdict(0.85, 0.8463, within=within) == said

@@ -282,6 +282,17 @@ def test_what_is_set_on_a_readers_layer_after_it_was_made_counts(name, value):
     assert network(keras.Sequential([Gain()])) == inside != network(keras.Sequential([nested]))
 
 
+def test_a_readers_layer_is_the_same_on_every_backend():
+    """TensorFlow writes a number of its own into a layer that has been called, or built."""
+    def doubled(z):
+        return 2 * z
+
+    network = sequential(nets.ConvPool(2, activation=doubled), nets.Softmax(3))
+    network.build((None, 8, 8, 1))
+    (state,) = describe(network)[1]["ConvPool"]["state"]
+    assert state == dict(filters=2, kernel_size=5, strides=1, pool="max", pool_size=2)
+
+
 def test_layers_and_functions_of_the_readers_train(few):
     """Without being registered with Keras, with weights of their own, and found again in the ledger."""
     def train():

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import numpy as np
+import scipy.stats
 
 import nets
 from nets.result import Result
@@ -64,25 +65,35 @@ def recorded(name):
     return Result(name, record["settings"], record["runs"], [], len(record["runs"]))
 
 
-def together(name):
-    """Cells with the accuracy of summed probabilities, for each complete committee of a record."""
-    result = recorded(name)
-    if result is None:
-        return ["not run yet", "", "", ""]
+def committees(result):
+    """Accuracies of summed probabilities, in percent: one for each complete committee of a result's runs."""
     count = len(result.runs) // COMMITTEE
-    if not count:
-        return ["not complete yet", "", f"{len(result.runs)} of {COMMITTEE}", ""]
-    with np.load(ROOT / "data" / "runs" / f"{name}.predictions.npz") as arrays:
+    with np.load(ROOT / "data" / "runs" / f"{result.name}.predictions.npz") as arrays:
         answers = [sum(arrays[str(COMMITTEE * i + member)].astype("float32") for member in range(COMMITTEE))
                    for i in range(count)]
     labels = nets.load_mnist().test.labels
-    values = np.array([100 * np.mean(sums.argmax(axis=1) == labels) for sums in answers])
-    return ["–", mean_and_spread(values), f"{count} × {COMMITTEE}" if count > 1 else str(COMMITTEE), ""]
+    return np.array([100 * np.mean(sums.argmax(axis=1) == labels) for sums in answers])
 
 
-def mean_and_spread(values):
-    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 2 else ""  # two say nothing of a spread
-    return f"{values.mean():.2f}{spread}"
+def together(name):
+    """Cells with what the complete committees of a record answer together."""
+    result = recorded(name)
+    if result is None:
+        return ["not run yet", "", "", ""]
+    values = committees(result)
+    if not len(values):
+        return ["not complete yet", "", f"{len(result.runs)} of {COMMITTEE}", ""]
+    number = f"{len(values)} × {COMMITTEE}" if len(values) > 1 else str(COMMITTEE)
+    return ["–", mean_and_interval(values), number, ""]
+
+
+def mean_and_interval(values):
+    """The mean and, from three values on, the interval for the mean of many with 95 % confidence."""
+    mean, n = values.mean(), len(values)
+    if n < 3:
+        return f"{mean:.2f}"
+    half = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5
+    return f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})"
 
 
 def measured(name):
@@ -92,7 +103,7 @@ def measured(name):
         return ["not run yet", "", "", ""]
     values = 100 * result.test_accuracies
     seconds = [run["seconds"] for run in result.runs if " core" in run["device"]]
-    return [percent(result.test_accuracy)[:-2], mean_and_spread(values), str(len(values)),
+    return [percent(result.test_accuracy)[:-2], mean_and_interval(values), str(len(values)),
             duration(min(seconds)) if seconds else "–"]
 
 
@@ -110,7 +121,7 @@ def tables():
     def percentage(claim):
         return f"{claim:.2f}" if claim else "–"
 
-    ours = ["our best run, %", "our mean ± sd, %", "runs", "least time, one core"]
+    ours = ["our best run, %", "our mean (95 % interval), %", "runs", "least time, one core"]
     chapter = [[f"[{what}]({page}.ipynb)", percentage(claim), *measured(name)]
                for name, what, page, claim in EXPERIMENTS]
     beyond = [[f"[{what}]({page}.ipynb)", source or "–", percentage(claim), *measured(name)]
