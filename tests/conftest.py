@@ -7,7 +7,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "book")]  # nets, and the checker of answers
+sys.path[:0] = [str(ROOT), str(ROOT / "book"), str(ROOT / "tools")]  # nets, the checker of answers, tools
 
 import pytest  # noqa: E402
 

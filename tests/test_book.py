@@ -14,11 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import keras
 import nbformat
 import numpy as np
 import pytest
+import scipy.stats
 import yaml
 
 import nets
@@ -759,6 +761,46 @@ def test_the_vote_is_what_page_08_says():
 def test_results_tables_are_those_of_the_ledger():
     results = tool("results")
     assert results.INDEX.read_text() == results.page(results.INDEX.read_text()), "run `make pages`"
+    assert results.PICTURE.read_text() == results.story.standing_alone(results.picture()), "run `make pages`"
+
+
+def test_the_story_in_one_picture():
+    """What it draws is counted here once more, from the runs' answers; fewer errors are to the right."""
+    results, labels = tool("results"), nets.load_mnist().test.labels
+    svg = ElementTree.fromstring(results.picture())
+    told = [text.text for text in svg.findall("{*}text")][3 + len(results.story.TICKS):]
+    circles = [float(circle.get("cx")) for circle in svg.findall("{*}circle")][1:]
+    assert len(told) == 2 * len(results.STORY) == 2 * len(circles)
+    places = {}
+    for (name, what, claim), label, figures, x in zip(results.STORY, told[::2], told[1::2], circles):
+        record = ROOT / "data" / "runs" / f"{name.removesuffix('-vote')}.json"
+        with np.load(record.with_suffix(".predictions.npz")) as arrays:
+            every = [arrays[seed].astype("float32") for seed in sorted(arrays.files, key=int)]
+        if name == "dropout-vote":
+            votes = np.argmax(every, axis=2).T
+            mean = np.sum([np.bincount(five).argmax() for five in votes] != labels)
+        elif name == "committee-60000":
+            sums = np.reshape(every, (3, 10, -1, 10)).sum(axis=1)
+            mean = np.sum(sums.argmax(axis=2) != labels) / 3
+        else:
+            best = [max(zip(run["validation_accuracy"], itertools.count(), run["test_accuracy"]))
+                    for run in json.loads(record.read_text())["runs"]]
+            mean = np.mean([1e4 - 1e4 * accuracy for *_, accuracy in best])
+        ours, said = map(int, figures.split(" · "))
+        assert claim in CLAIMS and (label, said) == (what, round(1e4 - 100 * claim))
+        assert abs(ours - mean) < 0.5 + 1e-6
+        places[mean] = x
+    assert [places[mean] for mean in sorted(places, reverse=True)] == sorted(places.values())
+    assert results.story.FEWEST < min(places) < max(places) < results.story.MOST
+    three = np.array([1.0, 2.0, 3.0])
+    assert np.allclose(results.interval(three), scipy.stats.t.interval(0.95, 2, 2, 3**-0.5))
+    assert results.interval(three[:2]) is None
+
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    (first, said), *_, (last, claimed) = [figures.split(" · ") for figures in told[1::2]]
+    for words in (f"misreads {first} of MNIST's 10,000 test digits, its last one, a committee of ten, {last}",
+                  f"one hidden layer, {first} and {said}, to a committee of ten, {last} and {claimed}]"):
+        assert words in readme
 
 
 def test_results_tables_name_what_their_pages_train():

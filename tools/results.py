@@ -1,17 +1,21 @@
-"""Write the tables of results into book/index.md, from the ledger. `make pages` runs it."""
+"""Write the picture and the tables of results into book/index.md, from the ledger. `make pages` runs it.
+
+The picture is also site/story.svg, for the README.
+"""
 
 import json
 import pathlib
 
 import numpy as np
 import scipy.stats
+import story
 
 import nets
 from nets.result import Result
 from nets.words import duration, percent
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-INDEX = ROOT / "book" / "index.md"
+INDEX, PICTURE = ROOT / "book" / "index.md", ROOT / "site" / "story.svg"
 BEGIN, END = "<!-- {}: written by tools/results.py -->\n", "<!-- end of {} -->"
 
 # Record, what it is, page, and the test accuracy that the chapter reports, in percent.
@@ -53,6 +57,22 @@ TOGETHER = [
     ("committee", "… ten of them together"),
     ("committee-60000", "… ten others together, on 60,000 images"),
 ]
+# The picture's rows: record, what it is, and what the source says, in percent.
+STORY = [
+    ("shallow", "one hidden layer", 97.80),
+    ("conv-pool", "a convolutional layer before it", 98.78),
+    ("two-conv-pool", "two of them", 99.06),
+    ("relu", "ReLU in place of sigmoids", 99.23),
+    ("expanded", "five times as many images", 99.37),
+    ("dropout", "two layers of 1,000, with dropout", 99.60),
+    ("dropout-vote", "a vote of five such networks", 99.67),
+    ("lenet-distorted", "LeNet-5 of 1998, on distorted digits", 99.20),
+    ("simard-norm", "Simard's network of 2003, on bent digits", 99.60),
+    ("ciresan-800", "Cireșan's of 2010, plain and deep", 99.65),
+    ("committee", "a small modern network", 99.64),
+    ("committee-60000", "a committee of ten such networks", 99.75),
+]
+
 COMMITTEE = 10  # before all of them are there, nobody asks what they answer together
 
 
@@ -87,13 +107,35 @@ def together(name):
     return ["–", mean_and_interval(values), number, ""]
 
 
+def interval(values):
+    """The interval for the mean of many, with 95 % confidence; None of fewer than three values."""
+    if len(values) < 3:
+        return None
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values)**0.5
+    return values.mean() - half, values.mean() + half
+
+
 def mean_and_interval(values):
-    """The mean and, from three values on, the interval for the mean of many with 95 % confidence."""
-    mean, n = values.mean(), len(values)
-    if n < 3:
-        return f"{mean:.2f}"
-    half = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5
-    return f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})"
+    """The mean and, from three values on, its interval."""
+    ends = interval(values)
+    return f"{values.mean():.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else "")
+
+
+def errors(name):
+    """How many test digits the runs of a record misread, or its committees, or its vote."""
+    if name == "dropout-vote":
+        with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as arrays:
+            answers = [arrays[str(seed)].argmax(axis=1) for seed in range(5)]
+        return np.array([np.sum(nets.vote(answers) != nets.load_mnist().test.labels)])
+    result = recorded(name)
+    accuracies = committees(result) if name == "committee-60000" else 100 * result.test_accuracies
+    return 100 * (100 - accuracies)
+
+
+def picture():
+    """The story in one picture."""
+    return story.picture([(what, values.mean(), interval(values), round(100 * (100 - claim)))
+                          for name, what, claim in STORY for values in [errors(name)]])
 
 
 def measured(name):
@@ -136,8 +178,8 @@ def tables():
 
 
 def page(text):
-    """The index page's text with the tables of today."""
-    for name, lines in tables().items():
+    """The index page's text with the picture and the tables of today."""
+    for name, lines in {"story": picture(), **tables()}.items():
         before, rest = text.split(BEGIN.format(name))
         text = before + BEGIN.format(name) + "\n" + lines + "\n" + END.format(name) + rest.split(
             END.format(name))[1]
@@ -145,4 +187,5 @@ def page(text):
 
 
 if __name__ == "__main__":
+    PICTURE.write_text(story.standing_alone(picture()))
     INDEX.write_text(page(INDEX.read_text()))
