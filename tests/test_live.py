@@ -4,6 +4,7 @@ Each test opens a page that holds nothing but a figure, embedded by the block of
 """
 
 import base64
+import io
 import json
 import pathlib
 import re
@@ -11,6 +12,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 import nets
@@ -59,15 +61,22 @@ def show(chromium, site):
     """Open a figure; at the end, no page may have complained or asked for anything outside the site."""
     contexts, complaints, requests = [], [], []
 
-    def show(figure, folder="float16", path=None, **options):
+    def show(figure, folder="float16", path=None, script="", failing=None, wait=True, **options):
         contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.add_init_script(script)
+        if failing:
+            name, fault = failing
+            page.route(f"**/{name}", lambda route: route.abort() if fault == "not there" else route.fulfill(
+                body="/* the rest is missing", content_type="text/javascript"))
+        page.on("console", lambda message: message.type == "error" and not failing
+                and complaints.append(message.text))
+        page.on("pageerror", lambda error: failing or complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto((path or site / folder / "book" / f"{figure}.html").as_uri())
         page.locator(f"#live-{figure}").scroll_into_view_if_needed()
-        page.wait_for_selector(f"#live-{figure}[data-ready]")
+        if wait:
+            page.wait_for_selector(f"#live-{figure}[data-ready]")
         page.requests = requests
         return page
 
@@ -178,7 +187,7 @@ def test_keyboard_alone_can_take_test_digits(show, mnist):
     page = show("draw")
     page.keyboard.press("Tab")
     assert "Pad to draw" in page.evaluate("document.activeElement.ariaLabel")
-    for _ in range(5):  # the pad, "clear", 0, 1, 2, 3
+    for _ in range(6):  # the pad, "clear", "undo", 0, 1, 2, 3
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_function("readingDigits.draw.probabilities")
@@ -186,13 +195,20 @@ def test_keyboard_alone_can_take_test_digits(show, mnist):
     page.wait_for_function("document.querySelector('output').textContent.startsWith('The network reads 3')")
 
 
-def test_touch_draws(show):
-    page = show("draw", has_touch=True, viewport={"width": 390, "height": 400})  # there is room to scroll
+def toucher(page):
+    """A function that sends a touch event at these places on the pad."""
     pad, session = page.locator(".live-pad"), page.context.new_cdp_session(page)
 
     def touch(kind, *places):
         points = [dict(zip("xy", within(pad, x, y))) for x, y in places]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    return touch
+
+
+def test_touch_draws(show):
+    page = show("draw", has_touch=True, viewport={"width": 390, "height": 400})  # there is room to scroll
+    touch = toucher(page)
 
     def stroke(end):
         touch("touchStart", (.5, .85))
@@ -210,6 +226,185 @@ def test_touch_draws(show):
     assert answer(page) == 1
     draw(page, STROKES[7])  # after a stroke was broken off the pad still works
     assert answer(page) == 7
+
+
+def shown(page):
+    """How much ink the pad shows, in pixels."""
+    return page.locator(".live-pad").evaluate("""(pad) => {
+        const { data } = pad.getContext("2d").getImageData(0, 0, 280, 280);
+        let ink = 0;
+        for (let i = 0; i < data.length; i += 4) ink += (255 - data[i]) * data[i + 3] / 255 ** 2;
+        return ink;
+    }""")
+
+
+def test_small_digits_are_read(show):
+    """The pen is a ninth of the digit, for the network, however fat it looks beside it."""
+    page = show("draw")
+    for digit, strokes in STROKES.items():
+        draw(page, strokes, size=0.2, x=0.7, y=0.1)
+        assert answer(page) == digit
+
+
+def test_a_tap_is_a_dot(show):
+    page = show("draw")
+    page.mouse.click(*within(page.locator(".live-pad"), .5, .5))
+    settle(page)
+    assert shown(page) == pytest.approx(np.pi * 11**2, rel=0.02)
+    assert answer(page) is not None
+
+
+def test_undo_takes_the_last_stroke_back(show):
+    page = show("draw")
+    draw(page, STROKES[4][:1])
+    one = shown(page)
+    draw(page, STROKES[4])
+    assert answer(page) == 4
+    page.get_by_role("button", name="undo").click()
+    settle(page)
+    assert shown(page) == one
+    page.locator(".live-pad").press("Control+z")
+    settle(page)
+    assert shown(page) == 0 and answer(page) is None
+    page.get_by_role("button", name="undo").click()
+    page.get_by_role("button", name="take a 3").click()
+    page.wait_for_function("readingDigits.draw.probabilities")
+    assert answer(page) == 3
+
+
+BROKEN_BROWSERS = {  # what they answer, where others do as they should
+    "no coalesced events": "PointerEvent.prototype.getCoalescedEvents = () => []",
+    "blank canvases": """CanvasRenderingContext2D.prototype.getImageData =
+        (x, y, width, height) => new ImageData(width, height)""",
+    "noisy canvases": """const read = CanvasRenderingContext2D.prototype.getImageData;
+        CanvasRenderingContext2D.prototype.getImageData = function (...at) {
+            const image = read.apply(this, at);
+            image.data.forEach((_, i) => image.data[i] ^= 127 * Math.random());
+            return image;
+        }""",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_BROWSERS)
+def test_broken_browsers_read_as_well(show, broken):
+    page = show("draw", script=BROKEN_BROWSERS[broken])
+    draw(page, STROKES[7])
+    assert answer(page) == 7 and shown(page) if broken == "no coalesced events" else answer(page) == 7
+
+
+def point(page, kind, pointer, device, place, buttons=1):
+    """Send a pointer event of a device to the pad."""
+    x, y = within(page.locator(".live-pad"), *place)
+    event = {"pointerId": pointer, "pointerType": device, "clientX": x, "clientY": y, "buttons": buttons}
+    page.locator(".live-pad").evaluate("""(pad, [kind, event]) => {
+        pad.setPointerCapture = () => {};
+        pad.dispatchEvent(new PointerEvent(kind, { ...event, button: 0, isPrimary: true }));
+    }""", [kind, event])
+
+
+def test_a_pen_writes_while_the_palm_rests(show):
+    page = show("draw")
+    point(page, "pointerdown", 5, "touch", (.9, .9))
+    point(page, "pointermove", 5, "touch", (.91, .9))
+    (first, *rest), = STROKES[1]
+    point(page, "pointerdown", 6, "pen", first)
+    point(page, "pointerdown", 7, "touch", (.9, .95))  # the palm again
+    for place in rest:
+        point(page, "pointermove", 6, "pen", place)
+        point(page, "pointermove", 5, "touch", (.92, .9))
+    point(page, "pointerup", 6, "pen", rest[-1], 0)
+    point(page, "pointermove", 5, "touch", (.95, .9))
+    settle(page)
+    assert answer(page) == 1
+    corner = "[...readingDigits.draw.ink()].some((ink, i) => ink && i % 280 > 200 && i / 280 > 200)"
+    assert not page.evaluate(corner), "nothing of the palm is left"
+
+
+def test_a_lost_release_ends_the_stroke(show):
+    page = show("draw")
+    point(page, "pointerdown", 1, "mouse", (.5, .1))
+    point(page, "pointermove", 1, "mouse", (.5, .8))
+    point(page, "pointermove", 1, "mouse", (.9, .8), buttons=0)  # released where no one heard it
+    point(page, "pointermove", 1, "mouse", (.9, .1))
+    settle(page)
+    assert answer(page) == 1
+    page.get_by_role("button", name="clear").click()
+    point(page, "pointerdown", 8, "touch", (.1, .1))  # and its release is lost
+    point(page, "pointerdown", 9, "touch", (.5, .1))
+    point(page, "pointermove", 9, "touch", (.5, .8))
+    settle(page)
+    page.get_by_role("button", name="undo").click()
+    settle(page)
+    assert 300 < shown(page) < 420, "the other finger's dot"
+
+
+@pytest.mark.parametrize("fault", ["not there", "cut off"])
+def test_a_failed_download_is_tried_again(show, fault):
+    page = show("draw", failing=("data/weights.js", fault))
+    draw(page, STROKES[7])
+    assert answer(page) is None
+    assert "could not be loaded" in page.locator(".live-answer").inner_text()
+    page.unroute_all()
+    draw(page, STROKES[7])
+    assert answer(page) == 7
+
+
+@pytest.mark.parametrize("figure", ["field", "errors"])
+def test_a_figure_that_failed_to_load_can_be_tried_again(show, figure):
+    page = show(figure, failing=(f"data/{figure}.js", "not there"), wait=False)
+    page.get_by_text("could not be loaded").wait_for()
+    page.unroute_all()
+    page.get_by_role("button", name="try again").click()
+    page.wait_for_selector(f"#live-{figure}[data-ready] canvas")
+    assert page.get_by_text("could not be loaded").count() == 0
+
+
+def greys(page, target):
+    """The grey levels of a picture of this element and 3 pixels around it, from 0 to 255."""
+    box = target.bounding_box()
+    clip = {"x": box["x"] - 3, "y": box["y"] - 3, "width": box["width"] + 6, "height": box["height"] + 6}
+    return np.array(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L")).astype(int)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_forced_colours_hide_nothing(show, theme):
+    """Ink, the pad's edge and the bars differ from what is around them, in the reader's own colours too."""
+    page = show("draw", forced_colors="active", color_scheme=theme, viewport={"width": 1000, "height": 1000})
+    draw(page, STROKES[1])
+    page.mouse.move(0, 0)
+    pad = greys(page, page.locator(".live-pad"))
+    assert pad[143:146, 60].min() > 150 and pad[143:146, 130:160].min() < 100, "ink on paper"
+    for row in (60, 200):
+        line = pad[row, :6]
+        assert np.ptp(line) > 60, f"an edge: {line}"
+    bar = greys(page, page.locator(".live-best .live-bar"))
+    assert np.ptp(bar[:, 20]) > 100, "a bar"
+    page.evaluate("document.querySelector('.live-best').classList.remove('live-best')")
+    bar = greys(page, page.locator(".live-bars li").nth(1).locator(".live-bar"))
+    assert np.ptp(bar[:, 20]) > 100, "a bar"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_forced_colours_keep_what_colours_say(show, theme):
+    page = show("field", forced_colors="active", color_scheme=theme, viewport={"width": 1000, "height": 1000})
+    cells = page.locator(".live-grid td").evaluate_all(
+        "all => all.map(e => getComputedStyle(e).backgroundColor)")
+    assert len(set(cells)) > 2, "orange, blue and white"
+    hatched = page.locator(".live-handle").nth(1).evaluate("e => getComputedStyle(e).backgroundImage")
+    assert "gradient" in hatched
+    page = show("errors", forced_colors="active", color_scheme=theme)
+    page.get_by_role("button", name="0", exact=True).click()
+    outlines = page.locator(".live-errors button, .live-gallery button, .live-reading button").evaluate_all(
+        "all => all.filter(e => getComputedStyle(e).outlineStyle === 'solid').map(e => e.textContent)")
+    assert "0" in outlines and "" in outlines, "the guess, and the digit in hand"
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_figures_fit_320_pixels(show, figure):
+    page = show(figure, viewport={"width": 320, "height": 640})
+    if figure == "draw":
+        draw(page, STROKES[7])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 # Each digit at a random size and place on a pad of its own, through preprocessing and network.
@@ -301,10 +496,8 @@ def test_the_pad_prepares_as_page_19_does(show, mnist):
         assert np.abs(theirs - prepare(ink.astype(float))).max() < 1, name
     draw(page, STROKES[4], size=0.6, x=0.3, y=0.3)
     ink, theirs = page.evaluate("""() => {
-        const pad = document.querySelector(".live-pad"), n = pad.width;
-        const { data } = pad.getContext("2d").getImageData(0, 0, n, n);
-        const ink = Array.from({ length: n * n }, (_, i) => data[4 * i + 3]);
-        return [ink, Array.from(readingDigits.draw.preprocess(ink, n))];
+        const { ink, preprocess } = readingDigits.draw;
+        return [Array.from(ink()), Array.from(preprocess(ink(), 280))];
     }""")
     ink = np.reshape(ink, (280, 280)).astype(float)
     assert (ink > 0).any() and np.abs(np.reshape(theirs, (28, 28)) - prepare(ink)).max() < 1

@@ -4,11 +4,43 @@ window.readingDigits = (() => {
   const here = document.currentScript.src;
   const loading = {};
 
-  /** Run another script of this folder, once. Returns a promise. */
+  const data = {};
+
+  /** Run another script of this folder, once; if that failed, again. Returns a promise. */
   function load(file) {
+    const [, name] = file.match(/^data\/(\w+)/) ?? [];
     return (loading[file] ??= new Promise((resolve, reject) => {
-      document.head.append(element("script", { src: new URL(file, here).href, load: resolve, error: reject }));
+      const script = element("script", { src: new URL(file, here).href,
+        load: () => (name && !data[name] ? fail() : resolve()), error: fail }); // part of a file runs, too
+      function fail() {
+        delete loading[file];
+        script.remove();
+        reject(new Error(`${file} could not be loaded`));
+      }
+      document.head.append(script);
     }));
+  }
+
+  /** Build a figure from scripts that are fetched when the reader comes near, or asks for them again. */
+  function whenNear(container, files, build) {
+    const again = element("button", { type: "button", click: fetch }, "try again");
+    const failed = element("div", { class: "live-figure", role: "alert" }, "This figure could not be loaded. ", again);
+    async function fetch() {
+      failed.remove();
+      try {
+        await Promise.all(files.map(load));
+      } catch {
+        container.append(failed);
+        return;
+      }
+      build();
+      container.dataset.ready = "";
+    }
+    new IntersectionObserver(([entry], observer) => {
+      if (!entry.isIntersecting) return;
+      observer.disconnect();
+      fetch();
+    }, { rootMargin: "300px" }).observe(container);
   }
 
   /** An element with these attributes (functions are listeners) and children. */
@@ -53,28 +85,35 @@ window.readingDigits = (() => {
     };
   }
 
-  /** Call follow(x, y, first) with the pointer's place in the target, from 0 to 1, while it is pressed. */
+  /**
+   * Call follow(x, y, first, instead) with the pointer's place in the target, from 0 to 1, while it is pressed.
+   * One pointer at a time, but a pen is followed `instead` of the palm that rests beside it.
+   */
   function drag(target, follow) {
-    let pointer = null;
-    const at = (event, first) => {
+    let pointer = null, kind = null;
+    const at = (event, first, instead) => {
       const box = target.getBoundingClientRect();
-      follow((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, first);
+      follow((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, first, instead);
+    };
+    const end = (event) => {
+      if (event.pointerId === pointer) pointer = null;
     };
     target.addEventListener("pointerdown", (event) => {
-      if (pointer !== null || event.button !== 0) return;
-      pointer = event.pointerId;
+      if (event.button !== 0) return;
+      const palm = pointer !== null && kind === "touch" && event.pointerType === "pen";
+      const lost = kind === event.pointerType && event.isPrimary; // the first of its kind again: the release was lost
+      if (pointer !== null && !palm && !lost) return;
+      [pointer, kind] = [event.pointerId, event.pointerType];
       target.setPointerCapture(pointer);
-      at(event, true);
+      at(event, true, palm);
     });
     target.addEventListener("pointermove", (event) => {
+      if (!event.buttons) end(event); // its release was lost
       if (event.pointerId !== pointer) return;
-      for (const each of event.getCoalescedEvents?.() ?? [event]) at(each, false);
+      const passed = event.getCoalescedEvents?.() ?? [];
+      for (const each of passed.length ? passed : [event]) at(each, false, false);
     });
-    for (const end of ["pointerup", "pointercancel"]) {
-      target.addEventListener(end, (event) => {
-        if (event.pointerId === pointer) pointer = null;
-      });
-    }
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) target.addEventListener(kind, end);
   }
 
   /** An invisible element, and a function that lets screen readers say a text once the reader pauses. */
@@ -96,5 +135,5 @@ window.readingDigits = (() => {
     return probability < 0.001 ? "<\u00a00.1\u00a0%" : `${(100 * probability).toFixed(1)}\u00a0%`;
   }
 
-  return { data: {}, load, element, pixels, paint, grey, signed, drag, announcer, bytes, percent };
+  return { data, load, whenNear, element, pixels, paint, grey, signed, drag, announcer, bytes, percent };
 })();
