@@ -86,8 +86,8 @@ def test_page_is_whole(page, name):
         assert said == real != "0 × 0", picture.get_attribute("src")
 
 
-    page.set_viewport_size({"width": 390, "height": 844})  # a phone
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 320, "height": 640})  # a small phone
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 @per_page
@@ -159,6 +159,12 @@ def test_search_finds_a_word(page):
     page.wait_for_url("**/search.html?q=dropout")
     page.locator("#search-results a[href*='07-dropout.html']").first.click()
     page.wait_for_url("**/07-dropout.html*")
+
+
+@pytest.mark.parametrize("written", ["Cireșan", "Cireşan", "Ciresan"])  # a comma, a cedilla, neither
+def test_search_finds_a_name_however_it_is_written(page, written):
+    page.goto(f"search.html?q={written}")
+    page.locator("#search-results a[href*='16-plain-deep-network.html']").first.wait_for()
 
 
 def test_the_theme_can_be_chosen_and_stays(page):

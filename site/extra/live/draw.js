@@ -1,9 +1,9 @@
 // Draw a digit: the network reads along. Network, weights and sample digits are fetched at the first use.
 "use strict";
 {
-  const { data, load, element, pixels, paint, grey, drag, announcer, bytes, percent } = readingDigits;
+  const { data, load, element, pixels, paintMap, drag, announcer, bytes, percent } = readingDigits;
   const SIZE = 280, PEN = 22; // of the pad, and of its pen, in pixels
-  const FILTERS = 20, DIGITS = [...Array(10).keys()];
+  const DIGITS = [...Array(10).keys()];
 
   // ---- from the pad to the network's input ----
 
@@ -128,17 +128,10 @@
     row.append(`${digit}`, element("span", { class: "live-track" }, bar), number);
   }
   const input = pixels(28, { role: "img", "aria-label": "The digit as the network gets it, 28 by 28 pixels" });
-  const maps = Array.from({ length: FILTERS }, () => pixels(24)), pooled = maps.map(() => pixels(12));
   const caption = element("p", { class: "live-note" });
   const [region, announce] = announcer();
 
-  const panels = (canvases, label) => element("div", { class: "live-maps", role: "img", "aria-label": label }, ...canvases);
-  const inside = element("div", { hidden: "" }, // until the network is there
-    element("p", { class: "live-title" }, "The 20 feature maps of the first layer, 24 × 24"),
-    panels(maps, "The twenty feature maps of what is drawn"),
-    element("p", { class: "live-title" }, "What max-pooling keeps of them, 12 × 12"),
-    panels(pooled, "The twenty feature maps after pooling"),
-    caption);
+  const inside = element("div"); // the network at a glance, when it is there
   const figure = element("div", { class: "live-figure", role: "group", "aria-label": "Draw a digit" },
     element("div", { class: "live-columns" },
       element("div", {}, pad,
@@ -149,14 +142,14 @@
           { type: "button", "aria-label": `take a ${digit}`, click: () => take(digit) }, `${digit}`)))),
       element("div", { class: "live-reading" }, answer, element("ol", { class: "live-bars" }, ...bars.map(({ row }) => row)),
         element("div", { class: "live-input" }, input, "what the network gets: 28 × 28 pixels, scaled and centred"))),
-    inside, region);
+    region, inside, caption);
 
   const container = document.getElementById("live-draw");
   container.append(figure);
 
   // ---- drawing ----
 
-  let network = null, waiting = false;
+  let network = null, look = null, waiting = false;
   drag(pad, (x, y, first, instead) => {
     const place = [SIZE * x, SIZE * y];
     if (instead) undo(); // what the palm left
@@ -195,7 +188,7 @@
   /** Fetch the network, once. Returns whether it is there. */
   async function ready() {
     try {
-      await Promise.all(["network.js", "data/weights.js", "data/samples.js"].map(load));
+      await Promise.all(["network.js", "look.js", "data/weights.js", "data/samples.js"].map(load));
     } catch {
       answer.textContent = "The network could not be loaded. Draw on to try again.";
       return false;
@@ -203,9 +196,10 @@
     if (network) return true;
     network = readingDigits.network(data.weights);
     const { record, accuracy } = data.weights;
-    caption.textContent = `Each map is scaled by itself, white for 0. The network is the first run of the record “${record}”, `
+    caption.textContent = `White is 0; each map is scaled by itself. The network is the first run of the record “${record}”, `
       + `which reads ${(100 * accuracy).toFixed(2)}\u00a0% of the test digits correctly. It runs here, in your browser.`;
-    inside.hidden = false;
+    look = readingDigits.look(network);
+    inside.append(look.figure);
     return true;
   }
 
@@ -233,13 +227,8 @@
     const read = drawn && network(drawn);
     draw.probabilities = read?.probabilities ?? null;
 
-    paint(input, drawn ?? new Uint8Array(784), grey(255));
-    for (const [canvases, values] of [[maps, read?.maps], [pooled, read?.pooled]]) {
-      canvases.forEach((canvas, f) => {
-        const map = Array.from({ length: canvas.width ** 2 }, (_, i) => values?.[FILTERS * i + f] ?? 0);
-        paint(canvas, map, grey(Math.max(...map)));
-      });
-    }
+    paintMap(input, drawn ?? new Uint8Array(784), 1, 0, 255);
+    look?.show(read);
     const best = read ? read.probabilities.indexOf(Math.max(...read.probabilities)) : null;
     for (const { row, bar, number, digit } of bars) {
       bar.style.width = read ? `${100 * read.probabilities[digit]}%` : 0;
@@ -258,8 +247,8 @@
     ink: toRead,
     update,
     ready,
-    /** Ten probabilities for 28 × 28 pixels from 0 to 255; after ready(). */
-    classify: (image) => network(image).probabilities,
+    /** All stages for 28 × 28 pixels from 0 to 255; after ready(). */
+    classify: (image) => network(image),
   };
   show();
   update();

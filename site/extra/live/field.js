@@ -1,7 +1,9 @@
 // Move the receptive field: one place at a time, what a convolution and the pooling after it compute.
 "use strict";
 {
-  const { data, whenNear, element, pixels, paint, grey, signed, drag, announcer, bytes } = readingDigits;
+  const {
+    data, whenNear, element, pixels, paint, grey, signed, decimal, grid, fill, frame, put, steer, announcer, bytes,
+  } = readingDigits;
   const FIELD = 5, SIDE = 28;
   const rows = [1, 1, 0, -1, -1], places = [...Array(25).keys()];
   const KERNELS = {
@@ -56,7 +58,6 @@
     const slide = element("button", { type: "button", click: () => (sliding ? stop() : start()) }, "slide over all places");
     const empty = element("button", { type: "button", click: restart }, "empty the maps");
 
-    const frame = (kind) => element("div", { class: `live-frame live-${kind}` });
     const onImage = frame("field"), onMap = frame("field"), squareOnMap = frame("square"), onPooled = frame("square");
     const imageCanvas = pixels(SIDE), mapCanvas = element("canvas", { class: "live-pixels" });
     const pooledCanvas = element("canvas", { class: "live-pixels" });
@@ -68,12 +69,6 @@
     const mapSize = element("span"), pooledSize = element("span");
     const picture = (view, ...words) => element("div", { class: "live-picture" }, view, element("p", { class: "live-title" }, ...words));
 
-    /** A table of side × side numbers, and its cells. */
-    const grid = (side, title) => {
-      const cells = Array.from({ length: side ** 2 }, () => element("td"));
-      const lines = Array.from({ length: side }, (_, i) => element("tr", {}, ...cells.slice(side * i, side * (i + 1))));
-      return [element("table", { class: "live-grid" }, element("caption", {}, title), element("tbody", {}, ...lines)), cells];
-    };
     const [inputsTable, inputCells] = grid(5, "25 inputs");
     const [weightsTable, weightCells] = grid(5, "25 weights");
     const [productsTable, productCells] = grid(5, "25 products");
@@ -94,24 +89,6 @@
       element("p", { class: "live-note" }, "Orange is above 0, blue below, hatched not computed yet. Bias and activation function are left out: "
         + "as in ConvPool, the bare sums are pooled."),
       region);
-
-    /** A number with two decimals, unless it is whole, and with a minus sign that is one. */
-    const decimal = (value) =>
-      (Number.isInteger(value) ? `${value}` : value.toFixed(2)).replace("-0.00", "0.00").replace("-", "−");
-
-    function fill(cells, values, colour, most) {
-      cells.forEach((cell, i) => {
-        const value = values[i];
-        cell.textContent = value === null ? "…" : decimal(value);
-        cell.style.backgroundColor = value === null ? "" : `rgb(${colour(value).slice(0, 3)})`;
-        cell.style.color = most && value > most ? "#fff" : "#000";
-      });
-    }
-
-    function put(frame, left, top, size, all) {
-      Object.assign(frame.style, { left: `${100 * left / all}%`, top: `${100 * top / all}%`,
-        width: `${100 * size / all}%`, height: `${100 * size / all}%` });
-    }
 
     /** Go to a neuron; `whole` computes the three that are pooled with it, too. */
     function go(toRow, toColumn, whole = false) {
@@ -186,22 +163,17 @@
 
     // ---- moving ----
 
-    const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    function steer(handle, follow, step, whole) {
-      drag(handle, (x, y) => {
+    function moving(handle, follow, step, whole) {
+      steer(handle, (y, x) => {
         stop();
         go(follow(y), follow(x), whole);
-      });
-      handle.addEventListener("keydown", (event) => {
-        const by = STEPS[event.key];
-        if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
-        event.preventDefault();
+      }, (down, right) => {
         stop();
-        go(row + step * by[0], column + step * by[1], whole);
+        go(row + step * down, column + step * right, whole);
       });
     }
-    steer(imageHandle, (at) => Math.round((SIDE * at - FIELD / 2) / stride), 1, false);
-    steer(mapHandle, (at) => Math.floor(side * at), 2, true);
+    moving(imageHandle, (at) => Math.round((SIDE * at - FIELD / 2) / stride), 1, false);
+    moving(mapHandle, (at) => Math.floor(side * at), 2, true);
 
     paint(imageCanvas, digit, grey(1));
     restart();

@@ -69,6 +69,56 @@ window.readingDigits = (() => {
     context.putImageData(image, 0, 0);
   }
 
+  /** Show one of several maps (of `maps`, beside each other in `values`) in grey, white for 0 and black for `most`. */
+  function paintMap(canvas, values, maps, map, most) {
+    const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+    const colours = new Uint32Array(image.data.buffer), scale = 255 / (most || 1);
+    for (let i = 0; i < colours.length; i++) {
+      colours[i] = 0xff000000 | (0x010101 * (255 - Math.round(scale * values[maps * i + map])));
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  /** A number with two decimals, unless it is whole, and with a minus sign that is one. */
+  const decimal = (value) =>
+    (Number.isInteger(value) ? `${value}` : value.toFixed(2)).replace(/^-0\.00$/, "0.00").replace("-", "−");
+
+  /** A table of side × side numbers, and its cells. */
+  function grid(side, title) {
+    const cells = Array.from({ length: side ** 2 }, () => element("td"));
+    const lines = Array.from({ length: side }, (_, i) => element("tr", {}, ...cells.slice(side * i, side * (i + 1))));
+    return [element("table", { class: "live-grid" }, element("caption", {}, title), element("tbody", {}, ...lines)), cells];
+  }
+
+  /** Write values into cells of these colours, white on black above `most`; null is not known. */
+  function fill(cells, values, colour, most) {
+    cells.forEach((cell, i) => {
+      const value = values[i];
+      cell.textContent = value === null ? "…" : decimal(value);
+      cell.style.backgroundColor = value === null ? "" : `rgb(${colour(value).slice(0, 3)})`;
+      cell.style.color = most && value > most ? "#fff" : "#000";
+    });
+  }
+
+  /** A frame round pixels of a picture, and a function that puts it there. */
+  const frame = (kind) => element("div", { class: `live-frame live-${kind}` });
+  function put(frame, left, top, size, all) {
+    Object.assign(frame.style, { left: `${100 * left / all}%`, top: `${100 * top / all}%`,
+      width: `${100 * size / all}%`, height: `${100 * size / all}%` });
+  }
+
+  /** Let pointer and arrow keys steer: go(row, column) from a place (0 to 1), move(down, right) by a step. */
+  const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  function steer(handle, go, move) {
+    drag(handle, (x, y) => go(y, x));
+    handle.addEventListener("keydown", (event) => {
+      const by = STEPS[event.key];
+      if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      move(...by);
+    });
+  }
+
   /** A colour scale: 0 is white and `most` is black. */
   function grey(most) {
     return (value) => {
@@ -135,5 +185,8 @@ window.readingDigits = (() => {
     return probability < 0.001 ? "<\u00a00.1\u00a0%" : `${(100 * probability).toFixed(1)}\u00a0%`;
   }
 
-  return { data, load, whenNear, element, pixels, paint, grey, signed, drag, announcer, bytes, percent };
+  return {
+    data, load, whenNear, element, pixels, paint, paintMap, grey, signed, decimal, grid, fill, frame, put, drag, steer,
+    announcer, bytes, percent,
+  };
 })();
