@@ -25,7 +25,8 @@ pytestmark = pytest.mark.browser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb"}
+FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb",
+           "runs": "runs.md"}
 
 
 def block(figure, page):
@@ -49,6 +50,7 @@ def site(tmp_path_factory):
     for precision in ("float16", "float32"):
         copy = folder / precision
         shutil.copytree(ROOT / "site" / "extra" / "live", copy / "live", ignore=lambda *_: ["data"])
+        shutil.copytree(ROOT / "site" / "extra" / "vendor" / "uplot", copy / "vendor" / "uplot")
         live.write(copy / "live" / "data", precision)
         (copy / "book").mkdir()
         for figure, page in FIGURES.items():
@@ -93,7 +95,8 @@ def base64_of(array):
 
 
 @pytest.mark.parametrize("name, figure", [("index", "draw"), ("09-filters", "draw"),
-                                          ("00-convolutional-networks", "field"), ("08-ensemble", "errors")])
+                                          ("00-convolutional-networks", "field"), ("08-ensemble", "errors"),
+                                          ("runs", "runs")])
 def test_figure_is_in_the_built_site(show, name, figure):
     page = show(figure, path=SITE / "book" / f"{name}.html")
     assert page.locator(f"#live-{figure} canvas").first.is_visible()
@@ -353,7 +356,7 @@ def test_a_failed_download_is_tried_again(show, fault):
     assert answer(page) == 7
 
 
-@pytest.mark.parametrize("figure", ["field", "errors"])
+@pytest.mark.parametrize("figure", ["field", "errors", "runs"])
 def test_a_figure_that_failed_to_load_can_be_tried_again(show, figure):
     page = show(figure, failing=(f"data/{figure}.js", "not there"), wait=False)
     page.get_by_text("could not be loaded").wait_for()
@@ -410,9 +413,11 @@ def test_figures_fit_320_pixels(show, figure):
         draw(page, STROKES[7])
         look(page, "maps2", 3, 4, 4)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    figure = page.locator(".live-figure").bounding_box()
-    assert page.locator(".live-figure *:not(.live-unseen)").evaluate_all("""(all, right) => all.filter(e =>
-        e.getBoundingClientRect().right > right).map(e => e.outerHTML)""", figure["x"] + figure["width"]) == []
+    outside = page.locator(".live-figure *:not(.live-unseen, .live-scroll *)").evaluate_all("""(all) => {
+        const figure = document.querySelector(".live-figure").getBoundingClientRect();
+        return all.filter(e => e.getBoundingClientRect().right > figure.right).map(e => e.outerHTML);
+    }""")
+    assert outside == []
 
 
 # ---- look into the network ----
@@ -742,8 +747,14 @@ def test_touch_moves_the_window(show):
 ERRORS, SCRIPT = "live/data/errors.js", "readingDigits.data.errors = "
 
 
+def written(site, name):
+    """The data of a figure, as the build writes them."""
+    text = (site / "float16" / "live" / "data" / f"{name}.js").read_text()
+    return json.loads(text.removeprefix(f"readingDigits.data.{name} = ").removesuffix(";\n"))
+
+
 def test_gallery_is_that_of_the_ledger(site, mnist):
-    shown = json.loads((site / "float16" / ERRORS).read_text().removeprefix(SCRIPT).removesuffix(";\n"))
+    shown = written(site, "errors")
     stored = files.load_arrays(HOME / "runs" / f"{shown['record']}.predictions.npz")
     answers = np.array([a if a.ndim == 1 else a.argmax(axis=1) for a in stored.values()], int)
     wrong = (nets.vote(answers) != mnist.test.labels).nonzero()[0]
@@ -766,8 +777,7 @@ def test_probabilities_are_in_the_gallery_where_the_ledger_has_them(home, mnist)
 
 def test_probabilities_are_shown_where_they_are_known(show, site):
     shutil.copytree(site / "float16", site / "sure")
-    path = site / "sure" / ERRORS
-    data = json.loads(path.read_text().removeprefix(SCRIPT).removesuffix(";\n"))
+    path, data = site / "sure" / ERRORS, written(site, "errors")
     data["digits"][0].update(answers=[0, 0], sure=[0.987, 0.9999])
     path.write_text(f"{SCRIPT}{json.dumps(data)};\n")
     page = show("errors", "sure")
@@ -806,3 +816,106 @@ def test_guessing_by_keyboard(show):
     page.keyboard.press("Enter")
     page.keyboard.press("3")
     assert page.evaluate("readingDigits.errors.guesses[5]") == 3
+
+
+# ---- all runs ----
+
+
+def first_answers(name):
+    """What the first run of a record answers to the test digits."""
+    stored = files.load_arrays(HOME / "runs" / f"{name}.predictions.npz")
+    first = stored[min(stored, key=int)]
+    return first.argmax(axis=1) if first.ndim == 2 else first
+
+
+def test_all_runs_are_those_of_the_ledger(site, mnist):
+    shown, misses = written(site, "runs"), np.zeros(10000, int)
+    records = {path.stem: json.loads(path.read_text()) for path in (HOME / "runs").glob("*.json")}
+    assert sorted(shown["experiments"]) == sorted(records)
+    for name, experiment in shown["experiments"].items():
+        for run, (losses, validation, test) in zip(records[name]["runs"], experiment["runs"], strict=True):
+            np.testing.assert_allclose(losses, run["loss"], rtol=1e-3)
+            np.testing.assert_allclose(np.divide(validation, 10000), run["validation_accuracy"], atol=1e-9)
+            np.testing.assert_allclose(np.divide(test, 10000), run["test_accuracy"], atol=1e-9)
+        wrong = (first_answers(name) != mnist.test.labels).nonzero()[0]
+        assert ("wrong" in experiment) == (len(wrong) < 1000)
+        if "wrong" in experiment:
+            assert np.cumsum(experiment["wrong"]).tolist() == wrong.tolist()
+            assert list(map(int, experiment["answers"])) == first_answers(name)[wrong].tolist()
+            misses[wrong] += 1
+    digits = shown["missed"]["digits"]
+    assert misses[digits].tolist() == sorted(misses, reverse=True)[:len(digits)]
+    assert shown["missed"]["labels"] == mnist.test.labels[digits].tolist()
+    assert base64.b64decode(shown["missed"]["images"]) == mnist.test.images[digits].tobytes()
+
+
+def test_a_line_describes_an_experiment(site):
+    experiments = written(site, "runs")["experiments"]
+    assert experiments["relu"]["what"] == (
+        "ConvPool(20, relu) → ConvPool(40, relu) → FullyConnected(100, relu) → Softmax(10); "
+        "60 epochs, mini-batches of 10, rate 0.03, λ 0.1")
+    assert "ConvPool(20, 3 × 3, sigmoid)" in experiments["conv-pool-no-fc-3x3"]["what"]
+    assert experiments["modern"]["what"].endswith("12 epochs, mini-batches of 128, Adam")
+
+
+def test_curves_of_chosen_runs(show):
+    page = show("runs", viewport={"width": 1000, "height": 1400})
+    record = json.loads((HOME / "runs" / "shallow.json").read_text())
+    accuracies = 100 * np.array([run["validation_accuracy"] for run in record["runs"]])
+    columns = page.evaluate("readingDigits.runs.columns")
+    assert columns[0] == list(range(1, 61))
+    np.testing.assert_allclose(columns[1:4], [accuracies.mean(0), accuracies.max(0), accuracies.min(0)])
+    for name in page.evaluate("readingDigits.runs.chosen")[1:]:
+        page.get_by_label(name, exact=True).uncheck()
+    show_, of = page.locator("#live-runs select").all()
+    of.select_option("each run")
+    np.testing.assert_allclose(page.evaluate("readingDigits.runs.columns")[1:], accuracies)
+    page.get_by_label("logarithmic values").check()  # of what is misread
+    np.testing.assert_allclose(page.evaluate("readingDigits.runs.columns")[1:], 100 - accuracies)
+    show_.select_option("loss")
+    losses = page.evaluate("readingDigits.runs.columns")[1:]
+    np.testing.assert_allclose(losses, [run["loss"] for run in record["runs"]], rtol=1e-3)
+    page.get_by_label("names with").fill("lstm")
+    names = page.locator(".live-choice label:visible").all_inner_texts()
+    assert len(names) == 4 and all("lstm" in name for name in names)
+
+
+def test_no_more_than_eight_are_chosen(show):
+    page = show("runs")
+    boxes = page.locator(".live-choice input")
+    while page.locator(".live-choice input:checked").count() < 8:
+        page.locator(".live-choice input:not(:checked)").first.check()
+    assert page.locator(".live-choice input:enabled").count() == 8 < boxes.count()
+    for _ in range(8):
+        page.locator(".live-choice input:checked").first.uncheck()
+    assert page.locator(".live-choice input:enabled").count() == boxes.count()
+
+
+def test_errors_in_common_and_who_misread_a_digit(show, mnist):
+    page = show("runs", viewport={"width": 1000, "height": 1400})
+    matrix = page.locator(".live-scroll").nth(1).locator("tbody tr").all()
+    names = ["shallow", "conv-pool", "relu", "dropout"]
+    wrong = [first_answers(name) != mnist.test.labels for name in names]
+    for i, row in enumerate(matrix):
+        assert row.locator("td").all_inner_texts() == [str((wrong[i] & other).sum()) for other in wrong]
+    page.locator(".live-gallery button").nth(7).press("Enter")
+    index = page.evaluate("readingDigits.data.runs.missed.digits[7]")
+    said = page.locator(".live-verdict").inner_text()
+    assert f"Test digit {index}, label {mnist.test.labels[index]}: " in said
+    known = [name for name, experiment in page.evaluate("readingDigits.data.runs.experiments").items()
+             if "wrong" in experiment]
+    answers = {name: int(first_answers(name)[index]) for name in known}
+    for answer in set(answers.values()):
+        who = [name for name in known if answers[name] == answer]
+        kind = "correctly" if answer == mnist.test.labels[index] else f"as {answer}"
+        assert f"{kind}, {len(who)}: {', '.join(who)}" in said
+
+
+def test_what_the_page_says_of_the_runs(site):
+    experiments = written(site, "runs")["experiments"]
+    for name in ("shallow", "relu"):
+        for loss, validation, _ in experiments[name]["runs"]:
+            risen = next(i for i, count in enumerate(validation) if count > max(validation) - 20)
+            assert risen < len(loss) / 2 and loss[-1] < loss[risen] / 2
+    relu, he = (experiments[name]["test"] for name in ("relu", "relu-he"))
+    assert min(relu) < max(he) and min(he) < max(relu)
