@@ -4,6 +4,7 @@ Each test opens a page that holds nothing but a figure, embedded by the block of
 """
 
 import base64
+import gzip
 import io
 import json
 import pathlib
@@ -19,6 +20,8 @@ from scipy import ndimage
 import nets
 from nets import files
 from nets.data import HOME
+from nets.epoch import descent
+from nets.runs import mini_batches, starting_point
 from tools import live
 
 pytestmark = pytest.mark.browser
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.browser
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb",
-           "runs": "runs.md"}
+           "runs": "runs.md", "learn": "learn.md"}
 
 
 def block(figure, page):
@@ -87,7 +90,7 @@ def show(chromium, site):
     for context in contexts:
         context.close()
     assert not complaints
-    assert all(url.startswith((site.as_uri(), SITE.as_uri())) for url in requests)
+    assert all(url.startswith((site.as_uri(), SITE.as_uri(), "blob:")) for url in requests)
 
 
 def base64_of(array):
@@ -96,7 +99,7 @@ def base64_of(array):
 
 @pytest.mark.parametrize("name, figure", [("index", "draw"), ("09-filters", "draw"),
                                           ("00-convolutional-networks", "field"), ("08-ensemble", "errors"),
-                                          ("runs", "runs")])
+                                          ("runs", "runs"), ("learn", "learn")])
 def test_figure_is_in_the_built_site(show, name, figure):
     page = show(figure, path=SITE / "book" / f"{name}.html")
     assert page.locator(f"#live-{figure} canvas").first.is_visible()
@@ -475,6 +478,10 @@ def test_the_number_in_hand_follows_the_drawing(show):
     page.get_by_role("button", name="clear").click()
     settle(page)
     assert not page.locator(".live-formula").first.is_visible()
+    page.get_by_label("look into").select_option("answers")  # nothing is drawn
+    assert not page.locator(".live-formula").first.is_visible()
+    draw(page, STROKES[0])
+    assert page.evaluate("readingDigits.looking.explained.layer") == 3
 
 
 def test_the_kernel_slides_over_the_drawing(show, network):
@@ -919,3 +926,149 @@ def test_what_the_page_says_of_the_runs(site):
             assert risen < len(loss) / 2 and loss[-1] < loss[risen] / 2
     relu, he = (experiments[name]["test"] for name in ("relu", "relu-he"))
     assert min(relu) < max(he) and min(he) < max(relu)
+
+
+# ---- watch it learn ----
+
+
+def test_digits_to_learn_are_mnist(site, mnist):
+    shown = written(site, "digits")
+    images, training = gzip.decompress(base64.b64decode(shown["packed"])), shown["training"]
+    train, validation = (part.images[:n].tobytes() for part, n in zip(mnist, (training, 1000)))
+    assert images == train + validation
+    labels = list(map(int, shown["labels"]))
+    assert labels == [*mnist.train.labels[:training], *mnist.validation.labels[:1000]]
+
+
+STEPS = """([weights, activation, images, labels, order, rate, decay]) => {
+    const { bytes, learning } = readingDigits, inks = bytes(images);
+    const arrays = weights.map((text) => new Float32Array(bytes(text).buffer));
+    return order.map((batch) => learning.step(arrays, activation, inks, labels, batch, rate, decay));
+}"""
+
+
+@pytest.mark.parametrize("activation, l2", [("sigmoid", 0.0), ("relu", 1.0), ("tanh", 0.1)])
+def test_it_learns_what_nets_train_learns(show, mnist, activation, l2):
+    """The same start and order: the loss of each of 200 steps, and their mean as `nets.train` has it."""
+    digits = nets.Dataset(*(nets.Examples(part.images[:2000], part.labels[:2000]) for part in mnist))
+    network = keras.Sequential([keras.layers.Rescaling(1 / 256), nets.FullyConnected(100, activation),
+                                nets.Softmax(10)])
+    network.build((None, 28, 28, 1))
+    (weights, state), order = starting_point(network, 0), mini_batches(2000, 10, 0, 0)
+    theirs = show("learn").evaluate(STEPS, [
+        [base64_of(array.astype("float32")) for array in weights], activation, base64_of(digits.train.images),
+        digits.train.labels.tolist(), order.tolist(), 0.1, l2 / 200])
+    step, ours = descent(network, l2 / 200), []
+    weights = [keras.ops.convert_to_tensor(array) for array in weights]
+    for batch in order:
+        weights, state, loss = step(weights, state, digits.train.images[batch].astype("float32"),
+                                    digits.train.labels[batch].astype("int32"), np.float32(0.1))
+        ours.append(float(loss))
+    difference = np.abs(np.subtract(theirs, ours)).max()
+    print(f"{activation}, λ {l2:g}: largest difference of 200 losses {difference:.1e}")
+    assert difference < 1e-4 and ours[-1] < ours[0]
+    trained = nets.train(network, digits, name="page", epochs=1, mini_batch_size=10, learning_rate=0.1, l2=l2)
+    assert np.mean(theirs) == pytest.approx(trained.runs[0]["loss"][0], abs=1e-4)
+
+
+def learned(page, steps):
+    """Train until so many steps are done, then pause; what the figure has."""
+    page.get_by_role("button", name="train").click()
+    page.wait_for_function("(steps) => readingDigits.learn?.steps >= steps", arg=steps, timeout=120_000)
+    page.get_by_role("button", name="pause").click()
+    return page.evaluate("readingDigits.learn")
+
+
+def option(page, name, value):
+    page.locator("#live-learn label", has_text=name).locator("select").select_option(value)
+
+
+def test_it_trains_in_the_page(show):
+    page = show("learn", viewport={"width": 1000, "height": 1400})
+    first = learned(page, 200)
+    assert first["accuracy"] > 0.3 and np.isfinite(first["points"][1]).all()
+    assert page.locator(".live-missed canvas").count() == 24
+    assert "of the validation digits correct" in page.locator(".live-answer").inner_text()
+    page.wait_for_timeout(600)  # a report that was on its way
+    before = page.evaluate("readingDigits.learn.steps")
+    option(page, "learning rate", "0.3")
+    page.wait_for_timeout(600)
+    assert page.evaluate("readingDigits.learn.steps") == before, "it pauses"
+    after = learned(page, before + 200)
+    assert after["accuracy"] > first["accuracy"] and after["points"][0][0] == first["points"][0][0]
+
+
+def test_a_high_rate_kills_relu_neurons_for_good(show):
+    page = show("learn")
+    option(page, "activation", "relu")
+    option(page, "learning rate", "1")
+    dead = learned(page, 200)["dead"]
+    assert dead > 50
+    option(page, "learning rate", "0.01")
+    assert learned(page, 400)["dead"] >= dead - 5
+    assert "neurons answer to none of them" in page.locator(".live-answer").inner_text()
+
+
+def test_zeros_never_part(show):
+    page = show("learn")
+    option(page, "start", "zeros")
+    learned(page, 100)
+    pictures = page.locator(".live-units canvas").evaluate_all("all => all.map((e) => e.toDataURL())")
+    assert len(set(pictures)) == 1
+    option(page, "activation", "relu")
+    assert learned(page, 100)["dead"] == 100
+
+
+def test_digits_that_failed_to_load_can_be_loaded_again(show):
+    page = show("learn", failing=("data/digits.js", "cut off"))
+    page.get_by_role("button", name="train").click()
+    page.get_by_text("could not be loaded").wait_for()
+    page.unroute_all()
+    assert learned(page, 20)["steps"] >= 20
+
+
+def test_a_training_that_diverges_says_so_and_stops(show):
+    page = show("learn")
+    option(page, "activation", "relu")
+    option(page, "learning rate", "10")
+    option(page, "λ", "10")
+    option(page, "mini-batch", "1000")
+    page.get_by_role("button", name="train").click()
+    page.wait_for_function("readingDigits.learn?.diverged", timeout=120_000)
+    assert "diverged" in page.locator(".live-answer").inner_text()
+    assert page.get_by_role("button", name="train").is_visible()
+
+
+TRAIN = """async ([activation, start, rate, l2, epochs]) => {
+    const { bytes, data, learning, load } = readingDigits;
+    await load("data/digits.js");
+    const packed = new Blob([bytes(data.digits.packed)]).stream();
+    const unpacked = new Response(packed.pipeThrough(new DecompressionStream("gzip")));
+    const images = new Uint8Array(await unpacked.arrayBuffer()), labels = [...data.digits.labels].map(Number);
+    const weights = learning.start(start, learning.generator(0)), initial = weights[0].slice();
+    let loss = 0;
+    for (let epoch = 0; epoch < epochs; epoch++) {
+        loss = 0;
+        for (let n = 0; n < 2000; n += 10) {
+            const batch = [...Array(10).keys()].map((i) => n + i);
+            loss += learning.step(weights, activation, images, labels, batch, rate, l2 / 200) / 200;
+        }
+    }
+    const change = weights[0].reduce((sum, weight, i) => sum + (weight - initial[i]) ** 2, 0);
+    const length = (all) => all.reduce((sum, weight) => sum + weight ** 2, 0);
+    return { loss, change: change / length(initial), length: length(weights[0]) / length(initial) };
+}"""
+
+
+def test_what_the_page_says_of_learning(show):
+    page = show("learn")
+
+    def trained(activation="sigmoid", start="chapter", rate=0.1, l2=0, epochs=1):
+        return page.evaluate(TRAIN, [activation, start, rate, l2, epochs])
+
+    sigmoid, two, decayed = trained(), trained(epochs=2), trained(l2=10, epochs=2)
+    assert trained("relu")["loss"] < 0.7 * sigmoid["loss"]
+    assert trained(rate=1)["loss"] < sigmoid["loss"]
+    assert trained(rate=10)["loss"] > 2
+    assert two["change"] < 0.1, "little beside the start"
+    assert decayed["length"] < 0.3 and decayed["loss"] > 1.3 * two["loss"]

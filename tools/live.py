@@ -4,6 +4,7 @@
 """
 
 import base64
+import gzip
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from nets.result import Result
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "site" / "extra" / "live" / "data"
 SAMPLES = 5  # test digits of each kind to try the network on
+TRAINING, VALIDATION = 2000, 1000  # digits to train on in the page
 MISSED = 40  # test digits that most networks misread
 
 
@@ -156,12 +158,20 @@ def runs(test):
                        "images": base64_of(test.images[most])}}
 
 
+def digits(mnist):
+    """Digits to train on in the page, and after them some to validate on, packed."""
+    parts = [(part.images[:n], part.labels[:n]) for part, n in zip(mnist, (TRAINING, VALIDATION))]
+    images, labels = map(np.concatenate, zip(*parts))
+    return {"packed": base64.b64encode(gzip.compress(images.tobytes(), mtime=0)).decode(),
+            "labels": "".join(map(str, labels)), "training": TRAINING}
+
+
 def base64_of(array):
     return base64.b64encode(array.tobytes()).decode()
 
 
 def write(folder=DATA, precision="float16"):
-    """Write the five scripts into this folder."""
+    """Write the six scripts into this folder."""
     mnist = nets.load_mnist()
     network, record, accuracy = trained_network()
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +179,8 @@ def write(folder=DATA, precision="float16"):
                        ("samples", samples(mnist.test)),
                        ("field", field(mnist.train.images[91], network, record)),
                        ("errors", errors(mnist.test)),
-                       ("runs", runs(mnist.test))):
+                       ("runs", runs(mnist.test)),
+                       ("digits", digits(mnist))):
         text = json.dumps(data, separators=(",", ":"))
         (folder / f"{name}.js").write_text(f"readingDigits.data.{name} = {text};\n")
 
