@@ -57,7 +57,7 @@ def page(chromium, address):
     yield page
     context.close()
     assert not complaints
-    outside = [url for url in requests if not url.startswith((address, SITE.as_uri(), "data:"))]
+    outside = [url for url in requests if not url.startswith((address, SITE.as_uri(), "data:", "blob:"))]
     assert requests and not outside
 
 
@@ -100,6 +100,10 @@ def use_figures(page):
         page.get_by_label("look into").select_option("first convolution")
         page.get_by_role("button", name="slide this kernel").click()
         page.locator("#live-draw select").nth(3).wait_for()
+    if page.locator("#live-learn").count():
+        page.get_by_role("button", name="train").click()
+        page.locator(".live-missed canvas").first.wait_for()
+        page.get_by_role("button", name="pause").click()
 
 
 @per_page

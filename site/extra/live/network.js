@@ -4,18 +4,19 @@
   /** Sums of a convolution: 5 × 5 windows of square maps, no padding, kernel not turned. */
   function convolve(values, channels, kernel, filters) {
     const side = Math.sqrt(values.length / channels), places = side - 4;
-    const sums = new Float32Array(places * places * filters);
+    const sums = new Float32Array(places * places * filters), here = new Float64Array(filters);
     for (let row = 0; row < places; row++) {
       for (let column = 0; column < places; column++) {
-        const sum = (row * places + column) * filters;
+        here.fill(0);
         for (let i = 0; i < 5; i++) {
           for (let j = 0; j < 5 * channels; j++) {
             const value = values[((row + i) * side + column) * channels + j];
             if (value === 0) continue;
             const weight = (i * 5 * channels + j) * filters;
-            for (let f = 0; f < filters; f++) sums[sum + f] += value * kernel[weight + f];
+            for (let f = 0; f < filters; f++) here[f] += value * kernel[weight + f];
           }
         }
+        sums.set(here, (row * places + column) * filters);
       }
     }
     return sums;
