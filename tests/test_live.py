@@ -998,6 +998,16 @@ def test_it_trains_in_the_page(show):
     assert after["accuracy"] > first["accuracy"] and after["points"][0][0] == first["points"][0][0]
 
 
+def test_it_starts_anew(show):
+    page = show("learn")
+    learned(page, 200)
+    page.get_by_role("button", name="train").click()
+    page.get_by_role("button", name="start anew").click()  # while the worker is at a report of the old one
+    page.wait_for_function("readingDigits.learn?.points[0].length >= 3", timeout=120_000)
+    steps = page.evaluate("readingDigits.learn.points[0]")
+    assert steps[0] < 200 and steps == sorted(steps)
+
+
 def test_a_high_rate_kills_relu_neurons_for_good(show):
     page = show("learn")
     option(page, "activation", "relu")
