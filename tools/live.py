@@ -4,6 +4,7 @@
 """
 
 import base64
+import gzip
 import json
 import os
 import pathlib
@@ -15,9 +16,12 @@ import numpy as np
 
 import nets
 from nets import files, ledger
+from nets.result import Result
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "site" / "extra" / "live" / "data"
 SAMPLES = 5  # test digits of each kind to try the network on
+TRAINING, VALIDATION = 2000, 1000  # digits to train on in the page
+MISSED = 40  # test digits that most networks misread
 
 
 def recorded(names, suffix):
@@ -84,20 +88,101 @@ def errors(test):
     return {"record": name, "digits": digits, "images": base64_of(test.images[wrong])}
 
 
+def described(settings):
+    """A network and its training in a line."""
+    def layer(layer):
+        (kind, options), = layer.items()
+        get = options.get
+        words = [f"{size:g}" for size in (get("filters"), get("units"), get("rate")) if size]
+        words += [word for word, said in (
+            (f"{get('kernel_size')} × {get('kernel_size')}", get("kernel_size", 5) != 5),
+            (f"stride {get('strides')}", get("strides", 1) != 1),
+            ("no pooling", get("pool_size") == 1),
+            (get("activation"), get("activation") in ("sigmoid", "tanh", "relu")),
+            (f"dropout {get('dropout')}", get("dropout"))) if said]
+        return f"{kind}({', '.join(words)})" if words else kind
+
+    layers = [layer(each) for each in settings["network"] if "Rescaling" not in each]
+    rates = settings.get("learning_rate")
+    said = [f"{settings['epochs']} epochs", f"mini-batches of {settings['mini_batch_size']}"]
+    if isinstance(rates, list):
+        said.append(f"rate {rates[0]:g} to {rates[-1]:.2g}")
+    elif rates is not None:
+        said.append(f"rate {rates:g}")
+    if "optimizer" in settings:
+        said.append(str(settings["optimizer"][0]))
+    if settings["l2"]:
+        said.append(f"λ {settings['l2']:g}")
+    said += [function[0] for function in settings.get("augment", [])]
+    return f"{' → '.join(layers)}; {', '.join(said)}"
+
+
+def answers_of_first_runs(names):
+    """What the first run of each of these records answers to the test digits, by name."""
+    found = {}
+    for name in names:
+        stored = files.load_arrays(ledger.directory() / f"{name}.predictions.npz")
+        run = stored[min(stored, key=int)]
+        found[name] = run if run.ndim == 1 else run.argmax(axis=-1)
+    return found
+
+
+def runs(test):
+    """Every run of the ledger by epoch, what the first of each record misreads, and what most misread.
+
+    Losses to four digits, accuracies in digits of 10,000. Of networks that read less than nine digits of ten
+    only the curves.
+    """
+    def counts(accuracies):
+        return [round(10_000 * accuracy) for accuracy in accuracies]
+
+    experiments = {}
+    for path in sorted(ledger.directory().glob("*.json")):
+        record = json.loads(path.read_text())
+        result = Result(record["name"], record["settings"], record["runs"], [], len(record["runs"]))
+        experiments[record["name"]] = {
+            "what": described(record["settings"]),
+            "test": counts(result.test_accuracies),
+            "runs": [[[float(f"{loss:.4g}") for loss in run["loss"]], counts(run["validation_accuracy"]),
+                      counts(run["test_accuracy"])] for run in record["runs"]]}
+    misses = np.zeros(len(test.labels), int)
+    for name, answers in answers_of_first_runs(experiments).items():
+        wrong = np.flatnonzero(answers != test.labels)
+        if 10 * len(wrong) < len(test.labels):
+            experiments[name]["wrong"] = np.diff(wrong, prepend=0).tolist()  # steps, which are short to write
+            experiments[name]["answers"] = "".join(map(str, answers[wrong]))
+            misses[wrong] += 1
+    most = np.argsort(-misses, kind="stable")[:MISSED]
+    return {"experiments": experiments,
+            "missed": {"digits": most.tolist(), "labels": test.labels[most].tolist(),
+                       "images": base64_of(test.images[most])}}
+
+
+def digits(mnist):
+    """Digits to train on in the page, and after them some to validate on, packed."""
+    parts = [(part.images[:n], part.labels[:n]) for part, n in zip(mnist, (TRAINING, VALIDATION))]
+    images, labels = map(np.concatenate, zip(*parts))
+    return {"packed": base64.b64encode(gzip.compress(images.tobytes(), mtime=0)).decode(),
+            "labels": "".join(map(str, labels)), "training": TRAINING}
+
+
 def base64_of(array):
     return base64.b64encode(array.tobytes()).decode()
 
 
 def write(folder=DATA, precision="float16"):
-    """Write the four scripts into this folder."""
+    """Write the six scripts into this folder."""
     mnist = nets.load_mnist()
     network, record, accuracy = trained_network()
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (("weights", weights(network, record, accuracy, precision)),
                        ("samples", samples(mnist.test)),
                        ("field", field(mnist.train.images[91], network, record)),
-                       ("errors", errors(mnist.test))):
-        (folder / f"{name}.js").write_text(f"readingDigits.data.{name} = {json.dumps(data)};\n")
+                       ("errors", errors(mnist.test)),
+                       ("runs", runs(mnist.test)),
+                       ("digits", digits(mnist))):
+        text = json.dumps(data, separators=(",", ":"))
+        (folder / f"{name}.js").write_text(f"readingDigits.data.{name} = {text};\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 // Draw a digit: the network reads along. Network, weights and sample digits are fetched at the first use.
 "use strict";
 {
-  const { data, load, element, pixels, paint, grey, drag, announcer, bytes, percent } = readingDigits;
-  const SIZE = 280, PEN = 22; // of the pad, in pixels
-  const FILTERS = 20, DIGITS = [...Array(10).keys()];
+  const { data, load, element, pixels, paintMap, drag, announcer, bytes, percent } = readingDigits;
+  const SIZE = 280, PEN = 22; // of the pad, and of its pen, in pixels
+  const DIGITS = [...Array(10).keys()];
 
   // ---- from the pad to the network's input ----
 
@@ -63,14 +63,63 @@
     return found;
   }
 
+  // ---- ink ----
+
+  // The marks on the pad, strokes (lists of places) and images (28 × 28), and the ink that they leave. What the
+  // canvas shows is never read back: some browsers blank or blur that, for the reader's privacy.
+  let marks = [], ink = new Uint8Array(SIZE * SIZE);
+
+  /** Draw a line with a round pen. */
+  function line(ink, [x0, y0], [x1, y1], pen) {
+    const reach = pen / 2 + 0.5, [dx, dy] = [x1 - x0, y1 - y0], length = dx * dx + dy * dy;
+    const from = (a, b) => Math.max(0, Math.floor(Math.min(a, b) - reach));
+    const to = (a, b) => Math.min(SIZE, Math.ceil(Math.max(a, b) + reach));
+    for (let row = from(y0, y1); row < to(y0, y1); row++) {
+      for (let column = from(x0, x1); column < to(x0, x1); column++) {
+        const x = column + 0.5 - x0, y = row + 0.5 - y0;
+        const along = length ? Math.max(0, Math.min(1, (x * dx + y * dy) / length)) : 0;
+        const value = 255 * Math.min(1, reach - Math.hypot(x - along * dx, y - along * dy)), i = row * SIZE + column;
+        if (value > ink[i]) ink[i] = value;
+      }
+    }
+  }
+
+  /** The ink of all marks, with a pen of this width. */
+  function inked(pen) {
+    const ink = new Uint8Array(SIZE * SIZE), scale = SIZE / 28;
+    for (const mark of marks) {
+      if (mark instanceof Uint8Array) {
+        for (let i = 0; i < ink.length; i++) {
+          ink[i] = mark[28 * Math.floor(i / SIZE / scale) + Math.floor((i % SIZE) / scale)];
+        }
+      } else mark.forEach((place, i) => line(ink, mark[Math.max(0, i - 1)], place, pen));
+    }
+    return ink;
+  }
+
+  /** What is to be read: a small digit as with a pen that is small, too, a ninth of its longer side. */
+  function toRead() {
+    if (marks.some((mark) => mark instanceof Uint8Array)) return ink;
+    const sides = [0, 1].map((axis) => {
+      const places = marks.flatMap((mark) => mark.map((place) => place[axis]));
+      return places.reduce((a, b) => Math.max(a, b), 0) - places.reduce((a, b) => Math.min(a, b), SIZE);
+    });
+    const pen = Math.max(3, Math.max(...sides) / 9);
+    return pen < PEN ? inked(pen) : ink;
+  }
+
   // ---- what the reader sees ----
 
   const pad = element("canvas", {
     width: SIZE, height: SIZE, class: "live-pad", tabindex: 0, role: "img",
-    "aria-label": "Pad to draw a digit on with mouse or finger. Without them, use the buttons below. Delete clears it.",
-    keydown: (event) => { if (["Delete", "Backspace", "Escape"].includes(event.key)) clear(); },
+    "aria-label": "Pad to draw a digit on with mouse or finger. Without them, use the buttons below. "
+      + "Delete clears it, Control Z takes the last stroke back.",
+    keydown: (event) => {
+      if (["Delete", "Backspace", "Escape"].includes(event.key)) clear();
+      if (event.key === "z" && (event.ctrlKey || event.metaKey)) undo();
+    },
   });
-  const pen = pad.getContext("2d", { willReadFrequently: true });
+  const paper = pad.getContext("2d"), shown = paper.createImageData(SIZE, SIZE);
   const answer = element("p", { class: "live-answer" });
   const bars = DIGITS.map((digit) => ({
     row: element("li"), bar: element("span", { class: "live-bar" }), number: element("span"), digit,
@@ -79,77 +128,79 @@
     row.append(`${digit}`, element("span", { class: "live-track" }, bar), number);
   }
   const input = pixels(28, { role: "img", "aria-label": "The digit as the network gets it, 28 by 28 pixels" });
-  const maps = Array.from({ length: FILTERS }, () => pixels(24)), pooled = maps.map(() => pixels(12));
   const caption = element("p", { class: "live-note" });
   const [region, announce] = announcer();
 
-  const panels = (canvases, label) => element("div", { class: "live-maps", role: "img", "aria-label": label }, ...canvases);
-  const inside = element("div", { hidden: "" }, // until the network is there
-    element("p", { class: "live-title" }, "The 20 feature maps of the first layer, 24 × 24"),
-    panels(maps, "The twenty feature maps of what is drawn"),
-    element("p", { class: "live-title" }, "What max-pooling keeps of them, 12 × 12"),
-    panels(pooled, "The twenty feature maps after pooling"),
-    caption);
+  const inside = element("div"); // the network at a glance, when it is there
   const figure = element("div", { class: "live-figure", role: "group", "aria-label": "Draw a digit" },
     element("div", { class: "live-columns" },
       element("div", {}, pad,
         element("div", { class: "live-buttons" },
-          element("button", { type: "button", click: clear }, "clear"), "or take a digit of the test set:"),
+          element("button", { type: "button", click: clear }, "clear"),
+          element("button", { type: "button", click: undo }, "undo"), "or take a digit of the test set:"),
         element("div", { class: "live-samples" }, ...DIGITS.map((digit) => element("button",
           { type: "button", "aria-label": `take a ${digit}`, click: () => take(digit) }, `${digit}`)))),
       element("div", { class: "live-reading" }, answer, element("ol", { class: "live-bars" }, ...bars.map(({ row }) => row)),
         element("div", { class: "live-input" }, input, "what the network gets: 28 × 28 pixels, scaled and centred"))),
-    inside, region);
+    region, inside, caption);
 
   const container = document.getElementById("live-draw");
   container.append(figure);
 
   // ---- drawing ----
 
-  let place = null, network = null, waiting = false;
-  Object.assign(pen, { lineWidth: PEN, lineCap: "round", lineJoin: "round" });
-  drag(pad, (x, y, first) => {
-    const next = [SIZE * x, SIZE * y];
-    pen.beginPath();
-    pen.moveTo(...(first ? next : place));
-    pen.lineTo(...(place = next));
-    pen.stroke();
+  let network = null, look = null, waiting = false;
+  drag(pad, (x, y, first, instead) => {
+    const place = [SIZE * x, SIZE * y];
+    if (instead) undo(); // what the palm left
+    if (first) marks.push([]);
+    const stroke = marks.at(-1), before = stroke.at(-1) ?? place;
+    if (!first && Math.hypot(place[0] - before[0], place[1] - before[1]) < 1) return;
+    stroke.push(place);
+    line(ink, before, place, PEN);
     changed();
   });
 
   function clear() {
-    pen.clearRect(0, 0, SIZE, SIZE);
+    put([]);
+  }
+
+  function undo() {
+    put(marks.slice(0, -1));
+  }
+
+  /** Put these marks on the pad, instead of what is there. */
+  function put(instead) {
+    marks = instead;
+    ink = inked(PEN);
     changed();
   }
 
   const taken = DIGITS.map(() => 0);
   /** Put a test digit on the pad, each time another one. */
   async function take(digit) {
-    await ready();
+    if (!await ready()) return;
     const { each, images } = data.samples;
     const from = 784 * (each * digit + (taken[digit]++ % each));
-    const small = pixels(28), context = small.getContext("2d");
-    const image = context.createImageData(28, 28);
-    bytes(images).subarray(from, from + 784).forEach((ink, i) => image.data[4 * i + 3] = ink);
-    context.putImageData(image, 0, 0);
-    clear();
-    pen.drawImage(small, 0, 0, SIZE, SIZE);
+    put([bytes(images).subarray(from, from + 784)]);
   }
 
-  /** Fetch the network, once. */
+  /** Fetch the network, once. Returns whether it is there. */
   async function ready() {
     try {
-      await Promise.all(["network.js", "data/weights.js", "data/samples.js"].map(load));
-    } catch (error) {
-      answer.textContent = "The network could not be loaded.";
-      throw error;
+      await Promise.all(["network.js", "look.js", "data/weights.js", "data/samples.js"].map(load));
+    } catch {
+      answer.textContent = "The network could not be loaded. Draw on to try again.";
+      return false;
     }
-    if (network) return;
+    if (network) return true;
     network = readingDigits.network(data.weights);
     const { record, accuracy } = data.weights;
-    caption.textContent = `Each map is scaled by itself, white for 0. The network is the first run of the record “${record}”, `
+    caption.textContent = `White is 0; each map is scaled by itself. The network is the first run of the record “${record}”, `
       + `which reads ${(100 * accuracy).toFixed(2)}\u00a0% of the test digits correctly. It runs here, in your browser.`;
-    inside.hidden = false;
+    look = readingDigits.look(network);
+    inside.append(look.figure);
+    return true;
   }
 
   /** Read the pad at the next frame. */
@@ -157,27 +208,27 @@
     if (waiting) return;
     waiting = true;
     requestAnimationFrame(async () => {
-      await ready();
+      show();
+      const there = await ready();
       waiting = false;
-      update();
+      if (there) update();
     });
   }
 
+  /** Show the ink, on paper that no theme and no reader's colours change. */
+  function show() {
+    const colours = new Uint32Array(shown.data.buffer);
+    for (let i = 0; i < ink.length; i++) colours[i] = 0xff000000 | (0x010101 * (255 - ink[i]));
+    paper.putImageData(shown, 0, 0);
+  }
+
   function update() {
-    const { data: colours } = pen.getImageData(0, 0, SIZE, SIZE);
-    const ink = new Uint8Array(SIZE * SIZE);
-    for (let i = 0; i < ink.length; i++) ink[i] = colours[4 * i + 3]; // how opaque: there is no paper
-    const drawn = preprocess(ink, SIZE);
+    const drawn = preprocess(toRead(), SIZE);
     const read = drawn && network(drawn);
     draw.probabilities = read?.probabilities ?? null;
 
-    paint(input, drawn ?? new Uint8Array(784), grey(255));
-    for (const [canvases, values] of [[maps, read?.maps], [pooled, read?.pooled]]) {
-      canvases.forEach((canvas, f) => {
-        const map = Array.from({ length: canvas.width ** 2 }, (_, i) => values?.[FILTERS * i + f] ?? 0);
-        paint(canvas, map, grey(Math.max(...map)));
-      });
-    }
+    paintMap(input, drawn ?? new Uint8Array(784), 1, 0, 255);
+    look?.show(read);
     const best = read ? read.probabilities.indexOf(Math.max(...read.probabilities)) : null;
     for (const { row, bar, number, digit } of bars) {
       bar.style.width = read ? `${100 * read.probabilities[digit]}%` : 0;
@@ -193,11 +244,13 @@
   const draw = readingDigits.draw = {
     probabilities: null,
     preprocess,
+    ink: toRead,
     update,
     ready,
-    /** Ten probabilities for 28 × 28 pixels from 0 to 255; after ready(). */
-    classify: (image) => network(image).probabilities,
+    /** All stages for 28 × 28 pixels from 0 to 255; after ready(). */
+    classify: (image) => network(image),
   };
+  show();
   update();
   container.dataset.ready = "";
 }

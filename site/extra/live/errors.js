@@ -1,7 +1,7 @@
 // Explore the errors: guess a digit that the networks misread, then see its label and their answers.
 "use strict";
 {
-  const { data, load, element, pixels, paint, grey, bytes, percent } = readingDigits;
+  const { data, whenNear, element, pixels, paint, grey, bytes, percent } = readingDigits;
   const container = document.getElementById("live-errors");
 
   function build() {
@@ -72,14 +72,7 @@
       score, element("div", { class: "live-gallery" }, ...gallery)));
     show(0);
     readingDigits.errors = { guesses };
-    container.dataset.ready = "";
   }
 
-  // The digits are fetched when the reader comes near.
-  new IntersectionObserver(async ([entry], observer) => {
-    if (!entry.isIntersecting) return;
-    observer.disconnect();
-    await load("data/errors.js");
-    build();
-  }, { rootMargin: "300px" }).observe(container);
+  whenNear(container, ["data/errors.js"], build);
 }

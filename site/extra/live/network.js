@@ -4,18 +4,19 @@
   /** Sums of a convolution: 5 × 5 windows of square maps, no padding, kernel not turned. */
   function convolve(values, channels, kernel, filters) {
     const side = Math.sqrt(values.length / channels), places = side - 4;
-    const sums = new Float32Array(places * places * filters);
+    const sums = new Float32Array(places * places * filters), here = new Float64Array(filters);
     for (let row = 0; row < places; row++) {
       for (let column = 0; column < places; column++) {
-        const sum = (row * places + column) * filters;
+        here.fill(0);
         for (let i = 0; i < 5; i++) {
           for (let j = 0; j < 5 * channels; j++) {
             const value = values[((row + i) * side + column) * channels + j];
             if (value === 0) continue;
             const weight = (i * 5 * channels + j) * filters;
-            for (let f = 0; f < filters; f++) sums[sum + f] += value * kernel[weight + f];
+            for (let f = 0; f < filters; f++) here[f] += value * kernel[weight + f];
           }
         }
+        sums.set(here, (row * places + column) * filters);
       }
     }
     return sums;
@@ -59,7 +60,10 @@
     return bits & 0x8000 ? -size : size;
   }
 
-  /** The network that tools/live.py has written, as a function of 28 × 28 pixels from 0 to 255. */
+  /**
+   * The network that tools/live.py has written, as a function of 28 × 28 pixels from 0 to 255, with its
+   * weights: kernel and bias of each layer.
+   */
   readingDigits.network = ({ shapes, numbers, precision }) => {
     const { buffer } = readingDigits.bytes(numbers);
     const all = precision === "float16"
@@ -68,13 +72,17 @@
     const [w1, b1, w2, b2, w3, b3, w4, b4] = shapes.map((shape) =>
       all.subarray(end, (end += shape.reduce((a, b) => a * b))));
 
-    return (pixels) => {
-      const sums = convolve(Float32Array.from(pixels, (pixel) => pixel / 256), 1, w1, b1.length);
-      const pooled = relu(maxPool(sums, b1.length), b1);
-      const features = relu(maxPool(convolve(pooled, b1.length, w2, b2.length), b2.length), b2);
-      const hidden = relu(multiply(features, w3, b3.length), b3);
-      const probabilities = softmax(add(multiply(hidden, w4, b4.length), b4));
-      return { maps: relu(sums, b1), pooled, probabilities };
+    /** All numbers of every stage: sums before bias and activation, and what comes out. */
+    const network = (pixels) => {
+      const input = Float32Array.from(pixels, (pixel) => pixel / 256);
+      const sums1 = convolve(input, 1, w1, b1.length), pooled1 = relu(maxPool(sums1, b1.length), b1);
+      const sums2 = convolve(pooled1, b1.length, w2, b2.length), pooled2 = relu(maxPool(sums2, b2.length), b2);
+      const sums3 = multiply(pooled2, w3, b3.length), hidden = relu(sums3, b3);
+      const sums4 = multiply(hidden, w4, b4.length), probabilities = softmax(add(sums4, b4));
+      return { input, sums1, maps1: relu(sums1, b1), pooled1, sums2, maps2: relu(sums2, b2), pooled2,
+        sums3, hidden, sums4, probabilities };
     };
+    network.layers = [[w1, b1], [w2, b2], [w3, b3], [w4, b4]];
+    return network;
   };
 }
