@@ -15,7 +15,7 @@ from experiments import sequential
 from test_book import tool
 
 import nets
-from nets import ledger
+from nets import groups, ledger, runs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CELLS = ["""
@@ -37,18 +37,24 @@ train("wild", learning_rate=1e38)
 """]
 
 
+def repository(folder, pages):
+    """A repository in this folder, with these pages, lists of cells by name."""
+    shutil.copytree(ROOT / "nets", folder / "nets", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tools", "data", "book"):
+        (folder / name).mkdir()
+    for name in ("full.py", "cluster.py"):
+        shutil.copy(ROOT / "tools" / name, folder / "tools")
+    (folder / "data/mnist").symlink_to(ROOT / "data/mnist")
+    for name, cells in pages.items():
+        page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        nbformat.write(page, folder / f"book/{name}.ipynb")
+    return folder
+
+
 @pytest.fixture
 def copy(tmp_path):
     """A repository with two pages: one trains, the other diverges."""
-    shutil.copytree(ROOT / "nets", tmp_path / "nets", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("tools", "data", "book"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(ROOT / "tools/full.py", tmp_path / "tools")
-    (tmp_path / "data/mnist").symlink_to(ROOT / "data/mnist")
-    for name, cells in (("01-tiny", CELLS[:2]), ("02-wild", [CELLS[0], CELLS[2]])):
-        page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        nbformat.write(page, tmp_path / f"book/{name}.ipynb")
-    return tmp_path
+    return repository(tmp_path, {"01-tiny": CELLS[:2], "02-wild": [CELLS[0], CELLS[2]]})
 
 
 def started(copy, *arguments):
@@ -140,13 +146,14 @@ def test_on_an_accelerator_the_runs_of_an_experiment_are_one_call(few, home, mon
     options = {"epochs": 1, "mini_batch_size": 10, "learning_rate": 0.1, "name": "tiny", "runs": 3}
     network = sequential(nets.Softmax(10))
     result = nets.train(network, few, **{**options, "runs": 1})
-    calls, train = [], nets.train
-    monkeypatch.setattr(nets, "train", lambda *arguments, **options: (
-        calls.append((options["seed"], options["runs"])), train(*arguments, **options))[1])
     result.wanted = 3
-    experiment = module.Experiment(network, few, options, result)
-    assert experiment.work() == 784 * 10 * 300 + 10 * 300
-    wanted = [(experiment, seed) for seed in experiment.missing(None)]
-    assert list(module.train_together(wanted)) == [(experiment, 1, None), (experiment, 2, None)]
-    assert calls == [(0, 3)]
+    task = runs.Task(network, few, [0.1], 10)
+    experiment = module.Experiment("tiny", 0, task, options, result, seeds=[1, 2])
+    assert experiment._replace(seeds=[1]).work() == 784 * 10 * 300 + 10 * 300
+    assert experiment.missing(None) == [1, 2]
+    calls, train = [], groups.train
+    monkeypatch.setattr(groups, "train", lambda task, seeds, *rest: (
+        calls.append(list(seeds)), train(task, seeds, *rest))[1])
+    assert module.record([experiment], map(module.train_here, [experiment])) == 0
+    assert calls == [[1, 2]]
     assert [run["seed"] for run in ledger.read(home / "runs/tiny.json")["runs"]] == [0, 1, 2]
