@@ -101,10 +101,7 @@ def run_cell(source, names):
 
 
 def experiments(pages):
-    """The experiments of these notebooks, by name and first seed, and the cells that failed.
-
-    A cell may fail because it shows results that the ledger does not have yet.
-    """
+    """The experiments of these pages, by name and first seed, and the cells that failed, as for want of runs."""
     os.environ["MPLBACKEND"] = "agg"
     sys.path[:0] = [str(ROOT), str(ROOT / "book")]
     from IPython.core.inputtransformer2 import TransformerManager
@@ -183,22 +180,23 @@ def take_core():
             return os.sched_setaffinity(0, {core})
 
 
-def answer(parent, *described):
-    """Train in this process, which ends with its parent."""
+def answer(parent):
+    """Train in this process what its parent asks for, and end with it."""
     first = multiprocessing.parent_process()
     threading.Thread(target=lambda: (first.join(), os._exit(1)), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process to handle
-    parent.send(train_described(*described, own_core=True))
+    parent.send(train_described(*parent.recv(), own_core=True))
 
 
 def train_on_a_core(experiment):
     """An experiment with its outcome, in a process of its own, and in another one if that is killed."""
     spawn, described = multiprocessing.get_context("spawn"), (experiment.described(), experiment.task.data)
     for _ in range(2):
-        ours, theirs = spawn.Pipe(duplex=False)
-        with contextlib.suppress(BrokenPipeError, EOFError):
+        ours, theirs = spawn.Pipe()
+        with contextlib.suppress(OSError, EOFError):
             with theirs:
-                spawn.Process(target=answer, args=(theirs, *described), daemon=True).start()
+                spawn.Process(target=answer, args=[theirs], daemon=True).start()
+            ours.send(described)  # large arguments of a process killed at its start would wait for ever
             return experiment, ours.recv()
     return experiment, "Its process was killed, twice."
 
@@ -244,13 +242,12 @@ def main(chosen, runs, address):
     os.environ["NETS_MODE"] = "full"
     if address:
         import cluster
-        gpus, where = cluster.join(address, ROOT)
+        joined = cluster.join(address, ROOT)
     print(f"Reading {len(pages)} page{'s' * (len(pages) > 1)} …", flush=True)
     found, failed = experiments(pages)
     from nets import machine
     machine.commit()  # remembers which code this is, before anybody checks out another
-    if not address:
-        gpus, where = machine.has_accelerator(), machine.device()
+    gpus, where = joined if address else (machine.has_accelerator(), machine.device())
 
     wanted = [one._replace(seeds=seeds) for one in found.values() if (seeds := one.missing(runs))]
     most = -(-sum(len(one.seeds) for one in wanted) // gpus) if gpus else 1  # together, lest a GPU is idle
