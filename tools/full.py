@@ -101,7 +101,7 @@ def run_cell(source, names):
 
 
 def experiments(pages):
-    """The experiments of these pages, by name and first seed, and the cells that failed, as for want of runs."""
+    """The experiments of these pages by name and first seed, and the cells that failed, as for want of runs."""
     os.environ["MPLBACKEND"] = "agg"
     sys.path[:0] = [str(ROOT), str(ROOT / "book")]
     from IPython.core.inputtransformer2 import TransformerManager
