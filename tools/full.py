@@ -101,7 +101,7 @@ def run_cell(source, names):
 
 
 def experiments(pages):
-    """The experiments of these pages by name and first seed, and the cells that failed, as for want of runs."""
+    """The experiments of these pages by name and first seed; and cells that fail, maybe for lack of runs."""
     os.environ["MPLBACKEND"] = "agg"
     sys.path[:0] = [str(ROOT), str(ROOT / "book")]
     from IPython.core.inputtransformer2 import TransformerManager
@@ -277,4 +277,5 @@ if __name__ == "__main__":
     try:
         main(arguments.pages, arguments.runs, arguments.cluster)
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on after the last finished epochs.")
+        print("\nInterrupted. The same command goes on after the last finished epochs.", file=sys.stderr)
+        os._exit(1)  # processes and tasks end with this one
