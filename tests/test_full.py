@@ -97,7 +97,7 @@ def test_full_trains_what_is_missing_in_processes_and_only_that(copy):
     assert last.returncode == 0 and "Training 1 run on" in last.stdout and seeds(copy) == [0, 1, 5]
 
 
-def until(condition, seconds=120):
+def until(condition, seconds=300):
     """What the condition gives once it is true."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -134,6 +134,26 @@ def test_killed_processes_cost_no_more_than_their_own_work(copy):
     output, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, output + errors
     assert "tiny 0: recorded" in output and "tiny 1: recorded" in output and seeds(copy) == [0, 1]
+
+
+TWO_CORES = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import full
+cores = os.sched_getaffinity(0)
+full.take_core()
+first = os.sched_getaffinity(0)
+os.sched_setaffinity(0, cores)
+full.take_core()
+print(len(cores), len(first), len(first | os.sched_getaffinity(0)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux' ways to choose a core")
+def test_a_core_is_taken_once():
+    shown = subprocess.run([sys.executable, "-c", TWO_CORES, ROOT / "tools"], capture_output=True, text=True)
+    cores, first, both = map(int, shown.stdout.split())
+    assert first == 1 and both == 2 or cores == 1
 
 
 def test_full_names_pages_that_are_not_there(copy):
