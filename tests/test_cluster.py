@@ -57,15 +57,14 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv(MARK, uuid.uuid4().hex)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # as urgent as all else here
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a short name: sockets have no longer one
     node = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    started = Cluster(True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
-    started.node = node
-    started.add_node(**node)
-    yield started
-    started.shutdown()
-    until(lambda: not processes(b""), seconds=20)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets need a short name
+        started = Cluster(True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
+        started.node = node
+        started.add_node(**node)
+        yield started
+        started.shutdown()
+        until(lambda: not processes(b""), seconds=20)
 
 
 def processes(what):
