@@ -53,9 +53,14 @@ pages: .venv/ready  ## renew the stored outputs and the table of results from th
 	printf '%s\n' $(NOTEBOOKS) | NETS_MODE=recorded xargs -n 1 -P $(JOBS) $(BIN)/python tools/run_page.py
 	$(BIN)/nb-clean clean $(NB_CLEAN) $(NOTEBOOKS)
 	$(BIN)/python tools/results.py
+	$(BIN)/python benchmarks/growth.py
 
-full: .venv/ready  ## train what the ledger lacks, at full scale: make full, or make full PAGES="05 07" RUNS=5
-	$(BIN)/python tools/full.py $(PAGES) $(if $(RUNS),--runs $(RUNS))
+full: .venv/ready  ## train what the ledger lacks, at full scale: make full, or PAGES="05 07" RUNS=5, or CLUSTER=auto
+	$(BIN)/python tools/full.py $(PAGES) $(if $(RUNS),--runs $(RUNS)) $(if $(CLUSTER),--cluster $(CLUSTER))
+
+cluster: .venv/ready  ## install Ray, for make full CLUSTER=…, and test it on a cluster of two nodes here
+	$(BIN)/uv pip install --quiet -r requirements-cluster.txt
+	KERAS_BACKEND=jax $(BIN)/pytest --numprocesses 0 tests/test_cluster.py
 
 # PyTorch's rows need .venv/bin/pip install torch==2.13.0 (and a C++ compiler for the compiled one).
 benchmark: .venv/ready  ## measure the time of a training step, for the page on speed: 20 idle minutes
@@ -71,7 +76,7 @@ repository:  ## move to another public address: make repository URL=https://gith
 	$(PYTHON) tools/repository.py "$(URL)"
 
 clean:  ## remove the site and the virtual environment
-	rm -rf _build .venv .venv-colab-* nets.egg-info
+	rm -rf _build .venv .venv-colab-*
 
 lock: .venv/ready  ## name every package that requirements.txt needs, with its hashes, in requirements.lock
 	$(BIN)/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --quiet \
@@ -93,4 +98,4 @@ newest: .venv/ready  ## install the newest versions of what trains and draws, to
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick colab links browser run pages full benchmark serve pdf repository lock newest clean
+.PHONY: help book test lint unit strict quick colab links browser run pages full cluster benchmark serve pdf repository lock newest clean

@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import benchmark  # noqa: E402
+import growth  # noqa: E402
 import measure  # noqa: E402
 
 
@@ -169,25 +170,44 @@ def test_stored_results_bear_out_the_page(stored):
     assert rate["dropout"] < rate["two-conv-pool"] < rate["large matrices"] < 2 * rate["two-conv-pool"]
     assert ms["dropout", "nets.train jax", 1, 1] > 2 * two["nets.train jax"]
 
-    def growth(over, how="nets.train jax"):
+    def grown(over, how="nets.train jax"):
         return {row["value"]: row["ms_per_step"] for row in stored["growth"]
                 if (row["over"], row["how"]) == (over, how)}
 
-    runs, images, units = growth("runs"), growth("images"), growth("units")
+    runs, images, units = grown("runs"), grown("images"), grown("units")
     assert runs[2] < runs[1] and runs[32] < 1.2 * runs[2]  # on two cores
     assert max(images.values()) < 1.2 * min(images.values())
-    same = [runs[1], images[50_000], units[100], growth("mini_batch_size")[10],
+    same = [runs[1], images[50_000], units[100], grown("mini_batch_size")[10],
             ms["two-conv-pool", "nets.train jax", 1, "all"]]
     assert max(same) < 1.08 * min(same)
     assert units[300] < 1.3 * units[100] and units[4000] > 1.8 * units[100]
     for how in ("nets.train jax", "matrix products jax"):
-        an_image = {size: time / size for size, time in growth("mini_batch_size", how).items()}
+        an_image = {size: time / size for size, time in grown("mini_batch_size", how).items()}
         assert an_image[30] < an_image[10] and an_image[30] < an_image[100] < an_image[1000]
 
     first = {row["how"]: row for row in stored["start"] if row["what"] == "first epoch"}
     for backend in benchmark.BACKENDS:
         fit, ours = first[f"fit {backend}"], first[f"nets.train {backend}"]
         assert ours["seconds"] < fit["seconds"] and abs(ours["accuracy"] - fit["accuracy"]) < 0.01
+
+
+def test_the_page_on_clusters_has_todays_sum():
+    text = growth.PAGE.read_text("utf-8")
+    assert growth.page(text) == text, "run `make pages`"
+    (gain, step), words = growth.measured(), " ".join(text.split())
+    both = [record for record in growth.records() if growth.seconds(record, True)
+            and growth.seconds(record, False)]
+    assert f"{gain:.0f} times less: the least gain among the four experiments" in words and len(both) == 4
+    assert f"at least {1000 * step:.2f} ms a step" in words and f"; and {gain:.0f} times as much" in words
+    cores, five, one = ([length for length, _ in growth.jobs(*kind)]
+                        for kind in ((False, 1), (True, 5), (True, 1)))
+    for jobs, enough in ((five, 8), (cores, 33)):
+        assert growth.span(jobs, enough - 1) > growth.span(jobs, enough) == growth.span(jobs, 64) == jobs[0]
+    assert round(sum(one) / sum(five)) == 3
+
+
+def test_a_span_is_that_of_whoever_is_free():
+    assert [growth.span(jobs, 2) for jobs in ([4, 3, 2, 2], [5, 1, 1], [1])] == [6, 5, 1]
 
 
 IMPORT = """

@@ -15,7 +15,7 @@ from experiments import sequential
 from test_book import tool
 
 import nets
-from nets import ledger
+from nets import groups, ledger, runs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CELLS = ["""
@@ -37,18 +37,24 @@ train("wild", learning_rate=1e38)
 """]
 
 
+def repository(folder, pages):
+    """A repository in this folder, with these pages, lists of cells by name."""
+    shutil.copytree(ROOT / "nets", folder / "nets", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tools", "data", "book"):
+        (folder / name).mkdir()
+    for name in ("full.py", "cluster.py"):
+        shutil.copy(ROOT / "tools" / name, folder / "tools")
+    (folder / "data/mnist").symlink_to(ROOT / "data/mnist")
+    for name, cells in pages.items():
+        page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        nbformat.write(page, folder / f"book/{name}.ipynb")
+    return folder
+
+
 @pytest.fixture
 def copy(tmp_path):
     """A repository with two pages: one trains, the other diverges."""
-    shutil.copytree(ROOT / "nets", tmp_path / "nets", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("tools", "data", "book"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(ROOT / "tools/full.py", tmp_path / "tools")
-    (tmp_path / "data/mnist").symlink_to(ROOT / "data/mnist")
-    for name, cells in (("01-tiny", CELLS[:2]), ("02-wild", [CELLS[0], CELLS[2]])):
-        page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        nbformat.write(page, tmp_path / f"book/{name}.ipynb")
-    return tmp_path
+    return repository(tmp_path, {"01-tiny": CELLS[:2], "02-wild": [CELLS[0], CELLS[2]]})
 
 
 def started(copy, *arguments):
@@ -91,7 +97,7 @@ def test_full_trains_what_is_missing_in_processes_and_only_that(copy):
     assert last.returncode == 0 and "Training 1 run on" in last.stdout and seeds(copy) == [0, 1, 5]
 
 
-def until(condition, seconds=120):
+def until(condition, seconds=300):
     """What the condition gives once it is true."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -130,6 +136,26 @@ def test_killed_processes_cost_no_more_than_their_own_work(copy):
     assert "tiny 0: recorded" in output and "tiny 1: recorded" in output and seeds(copy) == [0, 1]
 
 
+TWO_CORES = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import full
+cores = os.sched_getaffinity(0)
+full.take_core()
+first = os.sched_getaffinity(0)
+os.sched_setaffinity(0, cores)
+full.take_core()
+print(len(cores), len(first), len(first | os.sched_getaffinity(0)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux' ways to choose a core")
+def test_a_core_is_taken_once():
+    shown = subprocess.run([sys.executable, "-c", TWO_CORES, ROOT / "tools"], capture_output=True, text=True)
+    cores, first, both = map(int, shown.stdout.split())
+    assert first == 1 and both == 2 or cores == 1
+
+
 def test_full_names_pages_that_are_not_there(copy):
     wrong = full(copy, "01", "77")
     assert wrong.returncode == 1 and "77" in wrong.stderr
@@ -140,13 +166,14 @@ def test_on_an_accelerator_the_runs_of_an_experiment_are_one_call(few, home, mon
     options = {"epochs": 1, "mini_batch_size": 10, "learning_rate": 0.1, "name": "tiny", "runs": 3}
     network = sequential(nets.Softmax(10))
     result = nets.train(network, few, **{**options, "runs": 1})
-    calls, train = [], nets.train
-    monkeypatch.setattr(nets, "train", lambda *arguments, **options: (
-        calls.append((options["seed"], options["runs"])), train(*arguments, **options))[1])
     result.wanted = 3
-    experiment = module.Experiment(network, few, options, result)
-    assert experiment.work() == 784 * 10 * 300 + 10 * 300
-    wanted = [(experiment, seed) for seed in experiment.missing(None)]
-    assert list(module.train_together(wanted)) == [(experiment, 1, None), (experiment, 2, None)]
-    assert calls == [(0, 3)]
+    task = runs.Task(network, few, [0.1], 10)
+    experiment = module.Experiment("tiny", 0, task, options, result, seeds=[1, 2])
+    assert experiment._replace(seeds=[1]).work() == 784 * 10 * 300 + 10 * 300
+    assert experiment.missing(None) == [1, 2]
+    calls, train = [], groups.train
+    monkeypatch.setattr(groups, "train", lambda task, seeds, *rest: (
+        calls.append(list(seeds)), train(task, seeds, *rest))[1])
+    assert module.record([experiment], map(module.train_here, [experiment])) == 0
+    assert calls == [[1, 2]]
     assert [run["seed"] for run in ledger.read(home / "runs/tiny.json")["runs"]] == [0, 1, 2]

@@ -57,7 +57,6 @@ def environment(name):
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([*install, "-r", wanted], check=True)
         shutil.copy(wanted, installed)
-    shutil.rmtree(ROOT / "_build" / "wheel", ignore_errors=True)  # of records that are no more
     subprocess.run([*install, "--no-deps", "--reinstall", ROOT], check=True)
     return python
 

@@ -1,78 +1,96 @@
 """Train everything that chosen pages still lack in the ledger, at full scale: make full PAGES="05 07"
 
 The pages are the list of experiments: their code runs here once, answered by the ledger, and every named call
-of `nets.train` on the way is noted. What is missing is then trained, first one run of each experiment,
-the longest first: on a CPU in processes of one core each, on a GPU or TPU an experiment's runs at once.
-After an interruption the same command goes on where it stopped.
+of `nets.train` on the way is noted. What is missing is then trained, first one run of each experiment, the
+longest first: on a CPU in processes of one core each, on a GPU or TPU an experiment's runs at once, or either
+on the machines of a Ray cluster. This process alone writes the ledger. The same command goes on after it.
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import io
+import itertools
 import linecache
+import marshal
 import math
-import multiprocessing
+import multiprocessing.pool
 import os
 import pathlib
-import queue
 import signal
+import socket
 import sys
 import threading
 import time
-from concurrent.futures.process import BrokenProcessPool
+import traceback
+import types
 from typing import NamedTuple
+from unittest import mock
 
+import cloudpickle
 import nbformat
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+cloudpickle.Pickler.dispatch_table[types.CodeType] = (  # as it is, so that its cell is found
+    lambda code: (marshal.loads, (marshal.dumps(code),)))
 
 
 class Experiment(NamedTuple):
-    """A call of `nets.train`: its arguments, and what the ledger answered."""
+    """A call of `nets.train`, what the ledger answered, and seeds of runs that are to be trained together."""
 
-    network: object
-    data: object
+    name: str
+    first: int  # seed
+    task: object  # of nets.runs
     options: dict
     result: object
+    seeds: list = ()
 
     @property
-    def name(self):
-        return self.options["name"]
-
-    @property
-    def first(self):
-        return self.options.get("seed", 0)
-
-    @property
-    def key(self):
-        return self.name, self.first
+    def entry(self):
+        """Its place in the ledger."""
+        from nets import ledger
+        return ledger.Entry(self.name, self.result.settings, self.task.data.test, ledger.home() / "runs")
 
     def missing(self, runs):
         """Seeds of the runs that the ledger lacks; `runs` is their number, or None for the page's own."""
-        known = [run["seed"] for run in self.result.runs]
-        return [seed for seed in range(self.first, self.first + (runs or self.result.wanted))
-                if seed not in known]
-
-    def checkpoint(self, seed):
-        """The file in which the run with this seed is kept while it trains on a core."""
-        from nets.ledger import Entry
-        return Entry(self.name, self.result.settings, self.data.test).checkpoint([seed])
+        known = {run["seed"] for run in self.result.runs}
+        return sorted({*range(self.first, self.first + (runs or self.result.wanted))} - known)
 
     def work(self):
-        """Multiplications of one run's forward passes: a measure of its length."""
-        a_step = 0
-        for layer in self.network.layers:
+        """Multiplications that the forward passes of these runs still take: a measure of their length."""
+        from nets import files
+        a_step, epochs = 0, len(self.task.rates)
+        for layer in self.task.network.layers:
             positions = math.prod(layer.output.shape[1:-1]) * getattr(layer, "pool_size", 1)**2
             a_step += sum(math.prod(weight.shape) for weight in layer.trainable_weights) * positions
-        return a_step * len(self.data.train.labels) * self.options["epochs"]
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            epochs -= len(files.load_arrays(self.entry.checkpoint(self.seeds))["loss"])
+        return a_step * len(self.task.data.train.labels) * epochs * len(self.seeds)
 
-    def train(self, seed, runs=1):
-        """As `nets.train`, but keeps weights of the page's first run only."""
+    def train(self, seed, engine=None):
+        """`nets.train`, or with an engine in place of `nets.groups.train`; keeps the first run's weights."""
         import nets
         keep = self.options.get("keep_weights", False) and seed == self.first
-        return nets.train(self.network, self.data,
-                          **{**self.options, "seed": seed, "runs": runs, "keep_weights": keep})
+        with mock.patch.object(nets.groups, "train", engine or nets.groups.train):
+            return nets.train(self.task.network, self.task.data,
+                              **{**self.options, "seed": seed, "runs": 1, "keep_weights": keep})
+
+    def add(self, finished):
+        """Add these runs, as they come out of `nets.groups.train`, to the ledger."""
+        from nets import machine
+        for run in finished:
+            run.run["commit"] = machine.commit()  # other machines have this code, but not its repository
+            self.train(run.run["seed"], lambda task, seeds, *_, run=run: [run] * len(seeds))
+        self.entry.checkpoint(self.seeds).unlink(missing_ok=True)
+
+    def described(self):
+        """These runs but their images, in bytes, with what a page defines itself and what its cells say."""
+        from nets import settings
+        task, entry = self.task._replace(data=None), self.entry
+        entry.test = None
+        own = settings.own_parts(*task.network._flatten_layers(), *filter(None, [task.optimizer]))
+        cells = {file: lines for file, lines in linecache.cache.items() if file.startswith("<cell ")}
+        return cloudpickle.dumps((cells, {thing.__name__: thing for thing in own}, cloudpickle.dumps(task),
+                                  self.seeds, entry))
 
 
 def run_cell(source, names):
@@ -83,35 +101,30 @@ def run_cell(source, names):
 
 
 def experiments(pages):
-    """The experiments of these notebooks, a dict of `Experiment` by its key, and the cells that failed.
-
-    A cell may fail because it shows results that the ledger does not have yet.
-    """
-    os.environ.update(NETS_MODE="recorded", MPLBACKEND="agg")
+    """The experiments of these pages by name and first seed; and cells that fail, maybe for lack of runs."""
+    os.environ["MPLBACKEND"] = "agg"
     sys.path[:0] = [str(ROOT), str(ROOT / "book")]
     from IPython.core.inputtransformer2 import TransformerManager
     from matplotlib import pyplot
 
     import nets
 
-    found, failed, train = {}, [], nets.train
+    found, failed, tasks, train = {}, [], [], nets.train
 
     def noted(network, data, **options):
-        def note(result):
-            experiment = Experiment(network, data, options, result)
-            found.setdefault(experiment.key, experiment)
-
+        key, error = (options.get("name"), options.get("seed", 0)), None
         try:
             result = train(network, data, **options)
-        except nets.ledger.MissingRecord:  # there are other runs
-            note(train(network, data, **{**options, "name": None}))
-            raise
-        if options.get("name"):
-            note(result)
+        except nets.ledger.MissingRecord as missing:  # there are other runs
+            result, error = train(network, data, **{**options, "name": None}), missing
+        if key[0]:
+            found.setdefault(key, Experiment(*key, tasks[-1], options, result))
+        if error:
+            raise error
         return result
 
-    nets.train = noted
-    try:
+    with (mock.patch.dict(os.environ, NETS_MODE="recorded"), mock.patch.object(nets, "train", noted),
+          mock.patch.object(nets.groups, "train", lambda task, *_: tasks.append(task) or [])):
         for page in pages:
             names = {"__name__": "__main__"}
             with contextlib.chdir(page.parent), contextlib.redirect_stdout(io.StringIO()):
@@ -122,148 +135,131 @@ def experiments(pages):
                         except Exception as error:
                             failed.append(f"{page.name}: {type(error).__name__}: {error}")
                         pyplot.close("all")
-    finally:
-        nets.train = train
-        os.environ["NETS_MODE"] = "full"
     return found, failed
 
 
-# ---- on a CPU: processes of one core each ----
-
-known = {}  # what a worker has read from the pages
+# ---- who trains; an outcome is a list of `nets.groups.Finished`, or what went wrong, in words ----
 
 
-def start_worker(core, pages, parent):
-    """Give this process a core of its own, let it read the pages, and end it when its parent is no more."""
-    def outlive_nobody():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
+def trained(task, seeds, checkpoint):
+    """The outcome of these runs in this process."""
+    from nets import groups
+    try:  # their checkpoint stays until they are recorded
+        return list(itertools.islice(groups.train(task, seeds, checkpoint), len(seeds)))
+    except Exception as error:
+        return str(error) if isinstance(error, FloatingPointError) else traceback.format_exc()
 
-    threading.Thread(target=outlive_nobody, daemon=True).start()
+
+def train_here(experiment):
+    """An experiment with its outcome, in this process."""
+    return experiment, trained(experiment.task, experiment.seeds, experiment.entry.checkpoint)
+
+
+def train_described(description, data, own_core):
+    """The outcome of runs that another process has described, on these images."""
+    if own_core:
+        take_core()
+    os.environ["CI"] = "true"  # no progress line
+    cells, own, task, seeds, entry = cloudpickle.loads(description)
+    linecache.cache.update(cells)
+    import keras
+
+    from nets import ledger
+    with keras.utils.custom_object_scope(own):
+        task = cloudpickle.loads(task)._replace(data=data)
+    return trained(task, seeds, entry.checkpoint if ledger.home().is_dir() else None)
+
+
+def take_core():
+    """On Linux, keep this process to a core that no other such process of this machine has."""
+    for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []:
+        name = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            name.bind(f"\0reading digits, core {core}")
+            name.detach()  # it is taken until this process ends
+            return os.sched_setaffinity(0, {core})
+
+
+def answer(parent):
+    """Train in this process what its parent asks for, and end with it."""
+    first = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (first.join(), os._exit(1)), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process to handle
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    os.environ["CI"] = "true"  # no progress line of its own
-    known.update(experiments(pages)[0])
+    parent.send(train_described(*parent.recv(), own_core=True))
 
 
-def train_run(key, seed):
-    known[key].train(seed)
+def train_on_a_core(experiment):
+    """An experiment with its outcome, in a process of its own, and in another one if that is killed."""
+    spawn, described = multiprocessing.get_context("spawn"), (experiment.described(), experiment.task.data)
+    for _ in range(2):
+        ours, theirs = spawn.Pipe()
+        with contextlib.suppress(OSError, EOFError):
+            with theirs:
+                spawn.Process(target=answer, args=[theirs], daemon=True).start()
+            ours.send(described)  # large arguments of a process killed at its start would wait for ever
+            return experiment, ours.recv()
+    return experiment, "Its process was killed, twice."
 
 
-class Core:
-    """Trains one run after the other in a process of its own, and once more if that was killed."""
-
-    context, stopped = multiprocessing.get_context("spawn"), False
-
-    def __init__(self, number, pages):
-        self.start = number, pages, os.getpid()
-        self.pool = None
-
-    def train(self, key, seed):
-        for last in (False, True):
-            self.pool = self.pool or concurrent.futures.ProcessPoolExecutor(
-                1, self.context, start_worker, self.start)
-            try:
-                return self.pool.submit(train_run, key, seed).result()
-            except BrokenProcessPool:  # what it had done is in the checkpoint
-                self.pool = None
-                if last or Core.stopped:
-                    raise
+# ---- the whole ----
 
 
-def epochs_done(experiment, seed):
-    """How far the checkpoint of a run is."""
-    from nets import files
-    try:
-        return len(files.load_arrays(experiment.checkpoint(seed))["loss"])
-    except (FileNotFoundError, ValueError):
-        return 0
+def show_time_left(left):
+    """From now on, say at times how long the experiments in this list will take."""
+    from nets.words import counted, duration
+    at_first, began = sum(experiment.work() for experiment in left), time.perf_counter()
+    while time.sleep(15) is None:
+        if (work := sum(experiment.work() for experiment in left)) < at_first:
+            runs = counted(sum(len(experiment.seeds) for experiment in left), "run")
+            seconds = work / (at_first - work) * (time.perf_counter() - began)
+            print(f"\r\033[K{runs} to go, about {duration(seconds)}", end="\r", file=sys.stderr, flush=True)
 
 
-def train_on_cores(wanted, pages):
-    """Train the runs, pairs (experiment, seed), in this order; yields each with its error or None."""
-    from nets import machine
-    from nets.words import duration
-
-    numbers = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(machine.cores())
-    free = queue.SimpleQueue()
-    for number in numbers:
-        free.put(Core(number, pages))
-
-    def train(key, seed):
-        core = free.get()
-        try:
-            core.train(key, seed)
-        finally:
-            free.put(core)
-
-    def work_left(runs):
-        return sum(experiment.work() * (1 - epochs_done(experiment, seed) / experiment.options["epochs"])
-                   for experiment, seed in runs)
-
-    at_first, began = work_left(wanted), time.perf_counter()
-    threads = concurrent.futures.ThreadPoolExecutor(len(numbers))
-    futures = {threads.submit(train, experiment.key, seed): (experiment, seed) for experiment, seed in wanted}
-    waiting = set(futures)
-    try:
-        while waiting:
-            done, waiting = concurrent.futures.wait(waiting, 15, concurrent.futures.FIRST_COMPLETED)
-            left = work_left(futures[future] for future in waiting)
-            if sys.stderr.isatty() and left < at_first:
-                seconds = left / (at_first - left) * (time.perf_counter() - began)
-                print(f"\r\033[K{len(waiting)} of {len(wanted)} runs to go, about {duration(seconds)}",
-                      end="\r", file=sys.stderr, flush=True)
-            for future in done:
-                yield *futures[future], future.exception()
-    finally:
-        Core.stopped = True
-        threads.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
+def record(wanted, over):
+    """Record the runs of these experiments as they are over, and say so: how many failed."""
+    left, failed = [*wanted], 0
+    for experiment in wanted:
+        experiment.entry.prepare([run["seed"] for run in experiment.result.runs])
+    if sys.stderr.isatty():
+        threading.Thread(target=show_time_left, args=[left], daemon=True).start()
+    for experiment, outcome in over:
+        left[:] = [other for other in left if other is not experiment]
+        if isinstance(outcome, list):
+            outcome = experiment.add(outcome) or "recorded"
+        else:
+            failed += len(experiment.seeds)
+        for seed in experiment.seeds:
+            print(f"{experiment.name} {seed}: {outcome}", flush=True)
+    return failed
 
 
-# ---- on a GPU or TPU: in this process ----
-
-
-def train_together(wanted):
-    """Train the runs, those of an experiment in one call; yields each pair with its error or None."""
-    seeds = {}
-    for experiment, seed in wanted:
-        seeds.setdefault(experiment.key, (experiment, []))[1].append(seed)
-    for experiment, missing in seeds.values():
-        error = None
-        try:
-            experiment.train(experiment.first, max(missing) + 1 - experiment.first)
-        except FloatingPointError as diverged:
-            error = diverged
-        for seed in missing:
-            yield experiment, seed, error
-
-
-def main(chosen, runs):
+def main(chosen, runs, address):
     pages = sorted(page for page in (ROOT / "book").glob("*.ipynb")
                    if not chosen or page.name.split("-")[0] in chosen)
     if not pages or len(pages) < len(set(chosen)):
         sys.exit(f"Choose pages by their numbers, as in PAGES=\"05 07\", not {' '.join(chosen)}.")
     os.environ.setdefault("KERAS_BACKEND", "jax")  # the faster one
+    os.environ["NETS_MODE"] = "full"
+    if address:
+        import cluster
+        joined = cluster.join(address, ROOT)
     print(f"Reading {len(pages)} page{'s' * (len(pages) > 1)} …", flush=True)
     found, failed = experiments(pages)
     from nets import machine
+    machine.commit()  # remembers which code this is, before anybody checks out another
+    gpus, where = joined if address else (machine.has_accelerator(), machine.device())
 
-    wanted = [(experiment, seed) for experiment in found.values() for seed in experiment.missing(runs)]
-    wanted.sort(key=lambda pair: (pair[1] - pair[0].first, -pair[0].work()))
-    if wanted:
-        print(f"Training {len(wanted)} run{'s' * (len(wanted) > 1)} on {machine.device()}: "
-              + ", ".join(f"{experiment.name} {seed}" for experiment, seed in wanted), flush=True)
-        errors = 0
-        trained = train_together(wanted) if machine.has_accelerator() else train_on_cores(wanted, pages)
-        for experiment, seed, error in trained:
-            print(f"{experiment.name} {seed}: {error or 'recorded'}", flush=True)
-            errors += error is not None
-        if errors:
-            sys.exit(f"{errors} of {len(wanted)} runs failed.")
+    wanted = [one._replace(seeds=seeds) for one in found.values() if (seeds := one.missing(runs))]
+    most = -(-sum(len(one.seeds) for one in wanted) // gpus) if gpus else 1  # together, lest a GPU is idle
+    wanted = [one._replace(seeds=one.seeds[i:i + most]) for one in wanted
+              for i in range(0, len(one.seeds), most)]
+    wanted.sort(key=lambda one: (one.seeds[0] - one.first, -one.work()))
+    if names := [f"{one.name} {seed}" for one in wanted for seed in one.seeds]:
+        print(f"Training {len(names)} run{'s' * (len(names) > 1)} on {where}: {', '.join(names)}", flush=True)
+        over = (cluster.train(wanted, gpus, train_described) if address else map(train_here, wanted) if gpus
+                else multiprocessing.pool.ThreadPool(machine.cores()).imap_unordered(train_on_a_core, wanted))
+        if errors := record(wanted, over):
+            sys.exit(f"{errors} of {len(names)} runs failed.")
         found, failed = experiments(pages)
     for experiment in found.values():
         print(f"\n{experiment.result}")
@@ -276,8 +272,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="*", help="numbers of pages, as 05; all if none is given")
     parser.add_argument("--runs", type=int, help="runs of each experiment, instead of what its page asks for")
+    parser.add_argument("--cluster", help="where a Ray cluster answers: its address, or auto")
     arguments = parser.parse_args()
     try:
-        main(arguments.pages, arguments.runs)
+        main(arguments.pages, arguments.runs, arguments.cluster)
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on after the last finished epochs.")
+        print("\nInterrupted. The same command goes on after the last finished epochs.", file=sys.stderr)
+        os._exit(1)  # processes and tasks end with this one
