@@ -792,11 +792,11 @@ def test_the_story_in_one_picture():
     assert np.allclose(results.interval(three), scipy.stats.t.interval(0.95, 2, 2, 3**-0.5))
     assert results.interval(three[:2]) is None
 
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    readme, index = (" ".join((ROOT / path).read_text().split()) for path in ("README.md", "book/index.md"))
     (first, said), *_, (last, claimed) = [figures.split(" · ") for figures in told[1::2]]
-    for words in (f"misreads {first} of MNIST's 10,000 test digits, its last one, a committee of ten, {last}",
-                  f"one hidden layer, {first} and {said}, to a committee of ten, {last} and {claimed}]"):
-        assert words in readme
+    first_and_last = f"misreads {first} of MNIST's 10,000 test digits; the last, a committee of ten, {last}."
+    assert first_and_last in readme and first_and_last in index
+    assert f"one hidden layer, {first} and {said}, to a committee of ten, {last} and {claimed}]" in readme
 
 
 def test_results_tables_name_what_their_pages_train():
