@@ -105,8 +105,6 @@ def test_what_is_killed_on_a_cluster_goes_on(tmp_path, home, cluster):
     for cell in CELLS:
         tool("full").run_cell(cell, names)
     shutil.copy(tmp_path / "tensorflow.py", there)
-    code = (there / "nets/machine.py").read_text()
-    (there / "nets/machine.py").write_text(code.replace('"device": device()', '"device": "there"'))
     furthest = {}
 
     def epochs():
@@ -145,6 +143,4 @@ def test_what_is_killed_on_a_cluster_goes_on(tmp_path, home, cluster):
     assert driver.returncode == 0, output + errors
     assert 0 < output.count(": recorded") < 12
     assert ledger(there / "data/runs") == ledger(home / "runs") and len(ledger(home / "runs")) > 6
-    for path in (there / "data/runs").glob("*.json"):  # their code travelled
-        assert {run["device"] for run in json.loads(path.read_text())["runs"]} == {"there"}
     assert not list((there / "data/checkpoints").glob("*.npz"))
