@@ -8,10 +8,12 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 import uuid
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 from test_book import tool
 from test_full import repository, started, until
@@ -39,7 +41,7 @@ def rate(epoch):
     return 0.1 / (1 + epoch)
 def train(name, *layers, **options):
     network = keras.Sequential([keras.layers.Rescaling(1 / 256), *layers, nets.Softmax(10)])
-    options = {"epochs": 600, "mini_batch_size": 10, "learning_rate": 0.1, "runs": 2, **options}
+    options = {"epochs": 1500, "mini_batch_size": 10, "learning_rate": 0.1, "runs": 2, **options}
     return nets.train(network, few, name=name, **options)
 """, """
 train("plain", epochs=20, runs=8, keep_weights=True)
@@ -103,8 +105,6 @@ def test_what_is_killed_on_a_cluster_goes_on(tmp_path, home, cluster):
     for cell in CELLS:
         tool("full").run_cell(cell, names)
     shutil.copy(tmp_path / "tensorflow.py", there)
-    code = (there / "nets/machine.py").read_text()
-    (there / "nets/machine.py").write_text(code.replace('"device": device()', '"device": "there"'))
     furthest = {}
 
     def epochs():
@@ -117,17 +117,20 @@ def test_what_is_killed_on_a_cluster_goes_on(tmp_path, home, cluster):
         furthest.update(now)
         return now
 
-    def workers():
-        """Those of two long runs, while both are well under way."""
-        now = epochs()
-        return len(now) == 2 and max(now.values()) < 400 and processes(b"ray::train_described")
+    def amid(node=None):
+        """The workers, of all nodes or one, that are writing a checkpoint just now."""
+        epochs()
+        asides = (there / "data/checkpoints").glob(".aside-*")
+        writing = {int(re.search(r"~(\d+)-", path.name)[1]) for path in asides}
+        here = psutil.Process(node.all_processes["raylet"][0].process.pid).children(True) if node else []
+        return [worker for worker in writing if not node or worker in [process.pid for process in here]]
 
-    driver = started(there, "--cluster", cluster.address)
-    os.kill(until(workers)[0], signal.SIGKILL)
-    before = epochs()
-    until(lambda: len(workers() or []) == 2 and all(furthest[name] > before[name] for name in before))
-    cluster.remove_node(*cluster.worker_nodes, allow_graceful=False)
-    until(lambda: ledger(there / "data/runs") and epochs())
+    driver, (node,) = started(there, "--cluster", cluster.address), cluster.worker_nodes
+    os.kill(until(amid)[0], signal.SIGKILL)
+    time.sleep(1)
+    until(lambda: amid(node))
+    cluster.remove_node(node, allow_graceful=False)
+    until(lambda: ledger(there / "data/runs") and amid())
     driver.kill()
     said = re.findall(r"^\w+ \d: .*", driver.communicate()[0], re.MULTILINE)
     assert said and all(line.endswith(": recorded") for line in said)
@@ -140,6 +143,4 @@ def test_what_is_killed_on_a_cluster_goes_on(tmp_path, home, cluster):
     assert driver.returncode == 0, output + errors
     assert 0 < output.count(": recorded") < 12
     assert ledger(there / "data/runs") == ledger(home / "runs") and len(ledger(home / "runs")) > 6
-    for path in (there / "data/runs").glob("*.json"):  # their code travelled
-        assert {run["device"] for run in json.loads(path.read_text())["runs"]} == {"there"}
     assert not list((there / "data/checkpoints").glob("*.npz"))
