@@ -41,7 +41,7 @@ def rate(epoch):
     return 0.1 / (1 + epoch)
 def train(name, *layers, **options):
     network = keras.Sequential([keras.layers.Rescaling(1 / 256), *layers, nets.Softmax(10)])
-    options = {"epochs": 1500, "mini_batch_size": 10, "learning_rate": 0.1, "runs": 2, **options}
+    options = {"epochs": 500, "mini_batch_size": 10, "learning_rate": 0.1, "runs": 2, **options}
     return nets.train(network, few, name=name, **options)
 """, """
 train("plain", epochs=20, runs=8, keep_weights=True)
