@@ -725,8 +725,8 @@ def test_foreign_digits_are_what_page_19_says():
     ink = nets.load_mnist().train.images[..., 0].astype("float32")
     centres = [(ink * np.arange(28).reshape(shape)).sum((1, 2)) / ink.sum((1, 2))
                for shape in ((28, 1), (28,))]
-    assert [round(float(centre.mean()), 1) for centre in centres] == [14.0, 14.0]
-    assert "At 14.0 in both directions, in the mean of the training digits" in page
+    assert [f"{centre.mean():.2f}" for centre in centres] == ["14.00", "14.01"]
+    assert "At 14.00 down and 14.01 across, in the mean of the training digits" in page
     assert prepared["expanded"] - pasted["expanded"] > 70 and "worth seventy points" in page
     assert "expanded        reads 99.31%" in shown["readers"]
     assert "misreads 69 of MNIST's 10,000 test digits" in page
