@@ -264,6 +264,7 @@ def test_an_epoch_in_stretches_is_the_same(few, monkeypatch):
 @pytest.fixture
 def interrupt():
     """Interrupts the main thread, as Ctrl-C does, and waits until that has ended the call."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
     ended, late = threading.Event(), []
 
     def send():

@@ -52,8 +52,13 @@ class Experiment(NamedTuple):
 
     def missing(self, runs):
         """Seeds of the runs that the ledger lacks; `runs` is their number, or None for the page's own."""
-        known = {run["seed"] for run in self.result.runs}
-        return sorted({*range(self.first, self.first + (runs or self.result.wanted))} - known)
+        wanted = range(self.first, self.first + (runs or self.result.wanted))
+        return sorted({*wanted} - self.entry.runs()[0].keys())
+
+    def jobs(self, runs, together):
+        """What is missing, so many runs together; after an interruption the same, for their checkpoints."""
+        for _, seeds in itertools.groupby(self.missing(runs), lambda seed: (seed - self.first) // together):
+            yield self._replace(seeds=[*seeds])
 
     def work(self):
         """Multiplications that the forward passes of these runs still take: a measure of their length."""
@@ -112,15 +117,16 @@ def experiments(pages):
     found, failed, tasks, train = {}, [], [], nets.train
 
     def noted(network, data, **options):
-        key, error = (options.get("name"), options.get("seed", 0)), None
         try:
             result = train(network, data, **options)
-        except nets.ledger.MissingRecord as missing:  # there are other runs
-            result, error = train(network, data, **{**options, "name": None}), missing
-        if key[0]:
-            found.setdefault(key, Experiment(*key, tasks[-1], options, result))
-        if error:
-            raise error
+        except nets.ledger.MissingRecord:  # there are other runs
+            result = train(network, data, **{**options, "name": None})
+        if options.get("name"):
+            key = options["name"], options.get("seed", 0)
+            asked = [Experiment(*key, tasks[-1], options, result), *filter(None, [found.get(key)])]
+            keep = any(each.options.get("keep_weights") for each in asked)
+            most = max(asked, key=lambda each: each.result.wanted)  # of the pages that ask for it
+            found[key] = most._replace(options={**most.options, "keep_weights": keep})
         return result
 
     with (mock.patch.dict(os.environ, NETS_MODE="recorded"), mock.patch.object(nets, "train", noted),
@@ -164,7 +170,9 @@ def train_described(description, data, own_core):
     linecache.cache.update(cells)
     import keras
 
-    from nets import ledger
+    from nets import ledger, machine
+    if not own_core and not machine.has_accelerator():
+        return f"{keras.backend.backend()} sees no GPU on {socket.gethostname()}: install its packages there"
     with keras.utils.custom_object_scope(own):
         task = cloudpickle.loads(task)._replace(data=data)
     return trained(task, seeds, entry.checkpoint if ledger.home().is_dir() else None)
@@ -219,7 +227,7 @@ def record(wanted, over):
     """Record the runs of these experiments as they are over, and say so: how many failed."""
     left, failed = [*wanted], 0
     for experiment in wanted:
-        experiment.entry.prepare([run["seed"] for run in experiment.result.runs])
+        experiment.entry.prepare(experiment.entry.runs()[0].keys())
     if sys.stderr.isatty():
         threading.Thread(target=show_time_left, args=[left], daemon=True).start()
     for experiment, outcome in over:
@@ -249,10 +257,8 @@ def main(chosen, runs, address):
     machine.commit()  # remembers which code this is, before anybody checks out another
     gpus, where = joined if address else (machine.has_accelerator(), machine.device())
 
-    wanted = [one._replace(seeds=seeds) for one in found.values() if (seeds := one.missing(runs))]
-    most = -(-sum(len(one.seeds) for one in wanted) // gpus) if gpus else 1  # together, lest a GPU is idle
-    wanted = [one._replace(seeds=one.seeds[i:i + most]) for one in wanted
-              for i in range(0, len(one.seeds), most)]
+    together = -(-sum(runs or one.result.wanted for one in found.values()) // gpus) if gpus else 1
+    wanted = [job for one in found.values() for job in one.jobs(runs, together)]
     wanted.sort(key=lambda one: (one.seeds[0] - one.first, -one.work()))
     if names := [f"{one.name} {seed}" for one in wanted for seed in one.seeds]:
         print(f"Training {len(names)} run{'s' * (len(names) > 1)} on {where}: {', '.join(names)}", flush=True)
