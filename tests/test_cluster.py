@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import tempfile
 import time
@@ -104,7 +103,6 @@ def test_what_is_killed_on_a_cluster_goes_on(tmp_path, home, cluster):
     there, names = repository(tmp_path / "there", {"01-twelve": CELLS}), {"__name__": "__main__"}
     for cell in CELLS:
         tool("full").run_cell(cell, names)
-    shutil.copy(tmp_path / "tensorflow.py", there)
     furthest = {}
 
     def epochs():

@@ -38,8 +38,9 @@ train("wild", learning_rate=1e38)
 
 
 def repository(folder, pages):
-    """A repository in this folder, with these pages, lists of cells by name."""
+    """A repository in this folder, with these pages, lists of cells by name, and no TensorFlow to import."""
     shutil.copytree(ROOT / "nets", folder / "nets", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tensorflow.py").write_text("raise ImportError")
     for name in ("tools", "data", "book"):
         (folder / name).mkdir()
     for name in ("full.py", "cluster.py"):
