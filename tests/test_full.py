@@ -178,3 +178,17 @@ def test_on_an_accelerator_the_runs_of_an_experiment_are_one_call(few, home, mon
     assert module.record([experiment], map(module.train_here, [experiment])) == 0
     assert calls == [[1, 2]]
     assert [run["seed"] for run in ledger.read(home / "runs/tiny.json")["runs"]] == [0, 1, 2]
+
+    # the ledger says what is missing, also of runs that the page did not ask for; groups stay as they were
+    assert [run["seed"] for run in result.runs] == [0] and experiment.missing(6) == [3, 4, 5]
+    assert [job.seeds for job in experiment.jobs(8, together=2)] == [[3], [4, 5], [6, 7]]
+    monkeypatch.setenv("NETS_HOME", str(home / "of a reader"))
+    assert experiment.missing(None) == [0, 1, 2]
+
+
+def test_of_two_pages_that_ask_for_an_experiment_the_larger_number_of_runs_counts(tmp_path, home):
+    cells = ['train("tiny", keep_weights=True)', 'train("tiny", runs=3)', 'train("tiny", runs=2)']
+    repository(tmp_path / "there", {"01-tiny": [CELLS[0], *cells]})
+    found, failed = tool("full").experiments([tmp_path / "there/book/01-tiny.ipynb"])
+    assert not failed and list(found) == [("tiny", 0)]
+    assert found["tiny", 0].missing(None) == [0, 1, 2] and found["tiny", 0].options["keep_weights"]
