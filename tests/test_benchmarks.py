@@ -132,7 +132,7 @@ def test_stored_results_have_a_row_for_each_task(stored):
 
 
 def test_stored_results_bear_out_the_page(stored):
-    """What book/13-speed.ipynb says in words. If a new measurement differs, so must the page."""
+    """What book/22-speed.ipynb says in words. If a new measurement differs, so must the page."""
     ms = {(row["network"], row["how"], row["runs"], row["cores"]): row["ms_per_step"]
           for row in stored["rows"]}
     ways = {how for _, how, runs, cores in ms if runs == cores == 1 and "," not in how}

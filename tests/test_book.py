@@ -239,7 +239,7 @@ def test_a_cell_fits_on_a_screen(path):
 
 @per_page
 def test_every_line_of_python_is_run(path):
-    """Python that is only printed is held by nothing. (Page 11 quotes `nets` by cells.)"""
+    """Python that is only printed is held by nothing. (Page 21 quotes `nets` by cells.)"""
     assert "```py" not in prose(path), "make cells of it"
 
 
@@ -320,9 +320,9 @@ ORDERINGS = [
     ("02", "is better than the shallow one in every run", "conv-pool", "shallow"),
     ("02", "stays below, by more than the runs differ", "conv-pool", "conv-pool-no-fc"),
     ("04", "each ReLU run is better than each sigmoid run", "relu", "two-conv-pool"),
-    ("07", "each of them is better than our network with 100 neurons", "dropout", "expanded"),
-    ("12", "is better than the shallow one in every run", "lstm-rows", "shallow"),
-    ("12", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),
+    ("10", "each of them is better than our network with 100 neurons", "dropout", "expanded"),
+    ("15", "is better than the shallow one in every run", "lstm-rows", "shallow"),
+    ("15", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),
 ]
 
 
@@ -341,7 +341,7 @@ def test_no_comparison_on_a_page_fails(path):
     assert not [line for line in printed if line.rstrip().endswith(" False")]
 
 
-def test_the_lambda_sweeps_are_what_page_04_says():
+def test_the_lambda_sweeps_are_what_their_page_says():
     recorded, lambdas = tool("results").recorded, ("0", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1")
     light = {"sigmoid": {}, "relu": {}}  # best validation accuracies of each run, by lambda
     for activation, first in (("sigmoid", "0"), ("relu", "0.1")):
@@ -368,7 +368,7 @@ def test_the_lambda_sweeps_are_what_page_04_says():
     assert sum(without < recorded("two-conv-pool").test_accuracies) == 2
 
 
-def test_bent_digits_are_what_page_14_says():
+def test_bent_digits_are_what_their_page_says():
     bent, moved = (tool("results").recorded(name) for name in ("dropout-elastic", "dropout"))
     assert 7 <= 1e4 * (moved.test_accuracies.mean() - bent.test_accuracies.mean()) <= 13
     assert max(bent.test_accuracies) < min(moved.test_accuracies)
@@ -376,7 +376,7 @@ def test_bent_digits_are_what_page_14_says():
     assert round(losses[0] / losses[1]) == 6
     late = np.array([run["test_accuracy"][-50:] for run in bent.runs])
     assert np.ptp(late, axis=1).min() > 0.002  # goes up and down
-    assert "they made it worse" in prose(ROOT / "book" / "14-distortions.ipynb")
+    assert "they made it worse" in prose(ROOT / "book" / "08-distortions.ipynb")
 
 
 def late(name, part):
@@ -385,8 +385,8 @@ def late(name, part):
     return [1e4 * np.mean(run[-(len(run) // 10):]) for run in runs]
 
 
-def test_the_trials_are_what_page_15_says():
-    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+def test_the_trials_are_what_their_page_says():
+    page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
     trials = ("34", "17", "9", "padded", "field", "component", "start", "pixels")
     validation, test = ({what: late(f"simard-trial-{what}", part)[0] for what in trials}
                         for part in ("validation", "test"))
@@ -419,8 +419,8 @@ def test_the_trials_are_what_page_15_says():
     assert "worth four test digits and a single validation digit" in page
 
 
-def test_the_norm_at_full_length_is_what_page_15_says():
-    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+def test_the_norm_at_full_length_is_what_their_page_says():
+    page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
     assert len(tool("results").recorded("simard-norm").runs) == 1
     assert "At full length, in a single run" in page
     (before,), (test,) = late("simard", "test"), late("simard-norm", "test")
@@ -436,8 +436,8 @@ def test_the_norm_at_full_length_is_what_page_15_says():
     assert abs(validation - trial[0]) < 1 and "in the trial add nothing by validation" in page
 
 
-def test_the_steps_are_what_page_15_says():
-    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+def test_the_steps_are_what_their_page_says():
+    page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
     steps = ("relu", "neurons", "maps", "together")
     names = {"padded": "trial-padded"} | {step: f"step-{step}" for step in steps}
     runs = {part: {step: late(f"simard-{name}", part) for step, name in names.items()}
@@ -468,17 +468,17 @@ def test_the_steps_are_what_page_15_says():
     assert max(np.mean(digits) for digits in runs["test"].values()) < 9960
 
 
-def test_fields_are_as_strong_as_page_15_says():
+def test_fields_are_as_strong_as_page_16_says():
     smooth = gaussian(28, 4.0)
     fields = smooth @ np.random.default_rng(0).uniform(-1, 1, (2000, 2, 28, 28)).astype("float32") @ smooth
     norms = np.linalg.norm(fields.reshape(2000, -1), axis=1)
-    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+    page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
     assert round(34 / np.sqrt(np.mean(norms**2))) == 23 and "that of about $\\alpha = 23$" in page
     assert round(3 * (np.quantile(norms, 0.95) / np.median(norms) - 1), 1) == 1.0
     assert "one digit in twenty a third farther than the middle one" in page
 
 
-def test_older_networks_are_what_pages_15_and_16_say():
+def test_older_networks_are_what_their_pages_say():
     """Far below their papers, with training losses that say they have not learned the bent digits well."""
     last = {name: {key: np.mean([run[key][-1] for run in tool("results").recorded(name).runs])
                    for key in ("loss", "test_accuracy")}
@@ -489,7 +489,7 @@ def test_older_networks_are_what_pages_15_and_16_say():
              for name in ("lenet", "lenet-distorted")}
     assert -3 < tests["lenet"] - 9905 < 0 and 11 < tests["lenet-distorted"] - 9920 < 12
     assert round(tests["lenet-distorted"] - tests["lenet"]) == 29
-    page = " ".join(prose(ROOT / "book" / "15-simard-lenet.ipynb").split())
+    page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
     assert "within three digits of its paper on plain digits, and eleven above it on distorted ones" in page
     assert "worth 29 test digits in 10,000 here, in the mean of four runs, nearly twice what" in page
     assert last["simard"]["loss"] > 3 * last["lenet-distorted"]["loss"] > 3 * last["lenet"]["loss"]
@@ -498,11 +498,11 @@ def test_older_networks_are_what_pages_15_and_16_say():
     assert last["ciresan"]["loss"] > 0.95 * last["ciresan-small"]["loss"]
 
 
-def test_plain_networks_are_what_page_16_says():
+def test_plain_networks_are_what_their_page_says():
     def last(name, part):
         return [1e4 * run[f"{part}_accuracy"][-1] for run in tool("results").recorded(name).runs]
 
-    page = " ".join(prose(ROOT / "book" / "16-plain-deep-network.ipynb").split())
+    page = " ".join(prose(ROOT / "book" / "17-plain-deep-network.ipynb").split())
     plain, bent, large = (last(name, "test") for name in ("ciresan-small-plain", "ciresan-small", "ciresan"))
     assert 90 < np.mean(bent) - np.mean(plain) < 100 and "nearly a hundred digits in 10,000" in page
     (longer,) = last("ciresan-800", "test")
@@ -524,8 +524,8 @@ def test_plain_networks_are_what_page_16_says():
     assert 1.8 < loss[0] / loss[1] < 2 and "loss on bent digits is nearly halved" in page
 
 
-def test_plain_keras_is_what_page_18_says():
-    page = " ".join(prose(ROOT / "book" / "18-plain-keras.ipynb").split())
+def test_plain_keras_is_what_their_page_says():
+    page = " ".join(prose(ROOT / "book" / "19-plain-keras.ipynb").split())
     relu, modern = (tool("results").recorded(name) for name in ("relu", "modern"))
     assert [len(result.runs) for result in (relu, modern)] == [3, 3]
     steps, before = (result.settings["epochs"] * (50000 // result.settings["mini_batch_size"])
@@ -548,7 +548,7 @@ def test_plain_keras_is_what_page_18_says():
     slower = [step[network, f"fit {backend}"] / step[network, f"nets.train {backend}"]
               for network in ("shallow", "two-conv-pool", "dropout") for backend in ("tensorflow", "jax")]
     assert (round(min(slower)), round(max(slower))) == (2, 12)
-    assert ("takes `fit` [from two to twelve times](13-speed.ipynb) as long, on one core and the same backend"
+    assert ("takes `fit` [from two to twelve times](22-speed.ipynb) as long, on one core and the same backend"
             in page)
 
 
@@ -560,7 +560,7 @@ def test_times_on_a_gpu_are_those_of_the_ledger():
         return steps, sorted({(run["seconds"], run["together"]) for run in runs if "H100" in run["device"]})
 
     speed, simard, committees = (" ".join(prose(next(path for path in NOTEBOOKS if path.name.startswith(n)))
-                                          .split()) for n in ("13", "15", "17"))
+                                          .split()) for n in ("22", "16", "18"))
     steps, [(seconds, together)] = on_h100("simard-step-relu")
     assert (steps, round(seconds), together, round(1e3 * seconds / steps, 2)) == (500000, 140, 3, 0.28)
     assert "took 140 seconds for 500,000 steps with ten images each, so 0.28 ms" in speed
@@ -575,9 +575,9 @@ def test_times_on_a_gpu_are_those_of_the_ledger():
     assert "On an H100 three runs of a trial, side by side, took two to three minutes" in simard
 
 
-def test_page_17_counts_what_committees_answer(monkeypatch, capsys):
+def test_what_committees_answer_is_counted(monkeypatch, capsys):
     """Made-up members, each wrong on 100 digits of its own, which it doubts; but the last twenty never."""
-    page = ROOT / "book" / "17-last-thirty-three.ipynb"
+    page = ROOT / "book" / "18-last-thirty-three.ipynb"
     labels = nets.load_mnist().test.labels
     right = np.zeros((10, 10000, 10), "float16")
     right[:, range(10000), labels] = 1
@@ -613,7 +613,7 @@ def test_page_17_counts_what_committees_answer(monkeypatch, capsys):
         assert (labels != answer).all()
 
 
-def test_the_committee_is_what_page_17_says():
+def test_the_committee_is_what_their_page_says():
     with np.load(ROOT / "data" / "runs" / "committee.predictions.npz") as runs:
         probabilities = np.array([runs[f"{seed}"] for seed in range(10)], "float32")
     labels, mean = nets.load_mnist().test.labels, probabilities.mean(axis=0)
@@ -644,7 +644,7 @@ def test_the_committee_is_what_page_17_says():
     assert ((probabilities.sum(axis=0) + others.sum(axis=0)).argmax(axis=-1) != labels).sum() == 28
     assert ((before & ~second).sum(), (second & ~before).sum()) == (16, 5)
     assert ((wrong & ~second).sum(), (second & ~wrong).sum()) == (9, 5)
-    page = (ROOT / "book" / "17-last-thirty-three.ipynb")
+    page = (ROOT / "book" / "18-last-thirty-three.ipynb")
     (disputed,) = [cell for cell in cells(page, "code") if "disputed = [" in "".join(cell["source"])]
     disputed = eval("".join(disputed["source"]).split("disputed = ")[1].split("]")[0] + "]")
     three = [group.sum(axis=0).argmax(axis=-1) != labels for group in thirty.reshape(3, 10, -1, 10)]
@@ -658,7 +658,7 @@ def test_the_committee_is_what_page_17_says():
     alone = (thirty.argmax(axis=-1) != labels).sum(axis=1).reshape(3, 10).mean(axis=1)
     assert [round(mean - misread.sum()) for mean, misread in zip(alone, three)] == [11, 2, 6]
     assert (thirty.sum(axis=0).argmax(axis=-1) != labels).sum() == 31
-    page = " ".join(prose(ROOT / "book" / "17-last-thirty-three.ipynb").split())
+    page = " ".join(prose(ROOT / "book" / "18-last-thirty-three.ipynb").split())
     for words in ("misreads 29 digits, where the chapter's five networks have 33 and our re-run of them 36",
                   "It fixes 15 of these 36, and misreads 8 new ones",
                   "By the coins of problem 2 luck does as well in one case of ten",
@@ -672,7 +672,7 @@ def test_the_committee_is_what_page_17_says():
         assert words in page
 
 
-def test_the_ablation_is_what_page_17_says():
+def test_the_ablation_is_what_their_page_says():
     def last(name, part):
         return np.mean([run[f"{part}_accuracy"][-1] for run in tool("results").recorded(name).runs])
 
@@ -685,14 +685,14 @@ def test_the_ablation_is_what_page_17_says():
     assert min(more) > 10 and max(less) < 10
     assert (max(worth[what]["test"] for what in ("no-batch-norm", "blurred"))
             < min(worth[what]["test"] for what in ("plain-digits", "constant-rate")))
-    page = prose(ROOT / "book" / "17-last-thirty-three.ipynb")
+    page = prose(ROOT / "book" / "18-last-thirty-three.ipynb")
     assert "The falling rate and the distortions matter most" in page
     assert "with fewer\nthan ten" in page
 
 
-def test_foreign_digits_are_what_page_19_says():
+def test_foreign_digits_are_what_their_page_says():
     """The tables that `make strict` holds to the code, and what the prose says of them."""
-    path = ROOT / "book" / "19-your-digits.ipynb"
+    path = ROOT / "book" / "20-your-digits.ipynb"
     page = " ".join(prose(path).split())
     shown = {cell["id"]: "".join(map(text_of, cell["outputs"])) for cell in cells(path, "code")}
     networks = shown["table"].splitlines()[0].split()[2:]
@@ -742,7 +742,7 @@ def test_foreign_digits_are_what_page_19_says():
     assert labels == answers
 
 
-def test_the_vote_is_what_page_08_says():
+def test_the_vote_is_what_their_page_says():
     """Fewer errors than any member, six or so fewer than the mean, and more than the chapter's 33."""
     with np.load(ROOT / "data" / "runs" / "dropout.predictions.npz") as runs:
         answers = np.array([np.argmax(probabilities, axis=-1) for probabilities in runs.values()])
@@ -751,7 +751,7 @@ def test_the_vote_is_what_page_08_says():
     assert len(answers) == 5 and 33 < vote < min(alone)
     assert 5 <= alone.mean() - vote <= 9 and vote - 33 < 33**0.5
     assert "Our five dropout networks together make fewer errors than any of them alone" in " ".join(
-        prose(ROOT / "book" / "08-ensemble.ipynb").split())
+        prose(ROOT / "book" / "11-ensemble.ipynb").split())
 
 
 def test_results_tables_are_those_of_the_ledger():
@@ -805,7 +805,7 @@ def test_results_tables_name_what_their_pages_train():
         code = ["".join(cell["source"]) for cell in cells(ROOT / "book" / f"{page}.ipynb", "code")]
         assert f'"{name}"' in "".join(code), f"{page} trains no {name}"
         assert claim is None or claim in CLAIMS, name
-    committees = cells(ROOT / "book" / "17-last-thirty-three.ipynb", "code")
+    committees = cells(ROOT / "book" / "18-last-thirty-three.ipynb", "code")
     code = "".join("".join(cell["source"]) for cell in committees)
     assert all(f'name="{name}"' in code for name, _ in results.TOGETHER)
 

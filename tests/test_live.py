@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "08-ensemble.ipynb",
+FIGURES = {"draw": "index.md", "field": "00-convolutional-networks.ipynb", "errors": "11-ensemble.ipynb",
            "runs": "runs.md", "learn": "learn.md"}
 
 
@@ -97,8 +97,8 @@ def base64_of(array):
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-@pytest.mark.parametrize("name, figure", [("index", "draw"), ("09-filters", "draw"),
-                                          ("00-convolutional-networks", "field"), ("08-ensemble", "errors"),
+@pytest.mark.parametrize("name, figure", [("index", "draw"), ("12-filters", "draw"),
+                                          ("00-convolutional-networks", "field"), ("11-ensemble", "errors"),
                                           ("runs", "runs"), ("learn", "learn")])
 def test_figure_is_in_the_built_site(show, name, figure):
     page = show(figure, path=SITE / "book" / f"{name}.html")
@@ -612,7 +612,7 @@ def test_every_stage_is_that_of_keras(show, mnist, network, precision, tolerance
 def as_mnist():
     """The preparation of the page on digits from elsewhere, from its cells."""
     names = {}
-    for cell in json.loads((ROOT / "book" / "19-your-digits.ipynb").read_text())["cells"]:
+    for cell in json.loads((ROOT / "book" / "20-your-digits.ipynb").read_text())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and ("def shares" in source or "def as_mnist" in source):
             exec(f"import numpy as np\nfrom scipy import ndimage\n{source}", names)

@@ -46,7 +46,7 @@ def against(one, other):
 
 
 def test_sums_against_votes_on_page_08():
-    text, _ = page("08")
+    text, _ = page("11")
     counts = {}
     for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)):
         vote, total = vote_and_sum(probabilities(name, runs=runs))
@@ -58,7 +58,7 @@ def test_sums_against_votes_on_page_08():
 
 
 def test_mixed_committees_on_page_08():
-    text, _ = page("08")
+    text, _ = page("11")
     dropout, relu, conv_pool = (probabilities(name, runs=runs).argmax(axis=-1)
                                 for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)))
     errors = [(nets.vote(np.concatenate(every)) != LABELS).sum()
@@ -75,7 +75,7 @@ def test_calibration_on_page_08():
         error = sum(abs(np.mean((top - right)[bins == k])) * np.mean(bins == k) for k in set(bins))
         return (1 - top).sum(), (~right).sum(), top[~right].mean(), 100 * error
 
-    text, _ = page("08")
+    text, _ = page("11")
     shown = {}
     for name, runs in (("dropout", 5), ("relu", 3)):
         answers = probabilities(name, runs=runs)
@@ -92,7 +92,7 @@ def test_calibration_on_page_08():
 
 
 def test_like_is_beside_like_on_page_17():
-    text, shown = page("17")
+    text, shown = page("18")
     dropout, groups = probabilities("dropout", runs=5), [probabilities("committee")]
     groups += [probabilities("committee-60000", first=first, runs=10) for first in (0, 10, 20)]
     rows = [against(vote_and_sum(dropout)[how], vote_and_sum(group)[how])
@@ -109,8 +109,8 @@ def test_like_is_beside_like_on_page_17():
         assert words in text
 
 
-def test_flattery_is_what_page_17_says():
-    text, shown = page("17")
+def test_flattery_is_what_their_page_says():
+    text, shown = page("18")
     rng = np.random.default_rng(1)
     least = -np.mean([rng.normal(size=10).min() for _ in range(20_000)])
     assert abs(least - 1.54) < 0.02 and "1.54 standard deviations below the mean" in text
@@ -124,7 +124,7 @@ def test_flattery_is_what_page_17_says():
 
 
 def test_the_cost_of_the_chapter_on_page_10():
-    text, shown = page("10")
+    text, shown = page("14")
     rows = [line.rsplit(None, 4) for line in shown["cell-15"].splitlines()[1:-1]]
     assert len(rows) == 13 and sum(int(row[1]) for row in rows) == 41
     hours = 0
@@ -144,7 +144,7 @@ def test_the_cost_of_the_chapter_on_page_10():
 
 
 def test_the_speed_of_relu_on_page_10():
-    text, _ = page("10")
+    text, _ = page("14")
 
     def epochs(name):
         curve = np.mean([run["validation_accuracy"] for run in runs(name)[:3]], axis=0)
@@ -158,7 +158,7 @@ def test_the_speed_of_relu_on_page_10():
 
 
 def test_mini_batches_on_page_10():
-    text, _ = page("10")
+    text, _ = page("14")
     names = [f"{size}-rate-{rate}" for size, rate in ((1, 0.1), (1, 0.01), (10, 0.1), (100, 0.1), (100, 1),
                                                       (1000, 0.1), (1000, 10))]
     every = {name: runs(f"shallow-batch-{name}") for name in names}
@@ -182,7 +182,7 @@ def test_mini_batches_on_page_10():
 
 
 def test_gradients_on_page_10():
-    text, shown = page("10")
+    text, shown = page("14")
     rows = [line[18:].split("  ") for line in shown["through-training-chart"].splitlines()[1:5]]
     assert [[word.strip() for word in row if word.strip()] for row in rows] == [
         ["under 1 %", "over 1 %", "some"], ["under 1 %", "under 1 %", "no"],
@@ -195,7 +195,7 @@ def test_gradients_on_page_10():
 
 
 def test_the_first_sign_on_page_10():
-    text, shown = page("10")
+    text, shown = page("14")
     assert [line.split(maxsplit=1)[1].strip() for line in shown["overfit-chart"].splitlines()[1:4]] == [
         "over a tenth        under two points", "all training images are read; the loss is least earlier",
         "under a tenth        under two points"]
@@ -204,7 +204,7 @@ def test_the_first_sign_on_page_10():
 
 
 def test_six_networks_on_page_06():
-    text, shown = page("06")
+    text, shown = page("09")
     names = ("expanded", "fc300", "fc1000", "extra-fc-100", "extra-fc-300", "extra-fc-1000")
     first, last = ({name: np.mean([run["loss"][epoch] for run in runs(name)]) for name in names}
                    for epoch in (0, -1))
@@ -219,14 +219,14 @@ def test_six_networks_on_page_06():
 
 
 def test_adam_under_the_map_on_page_07():
-    text, shown = page("07")
+    text, shown = page("10")
     differences = [float(line.split()[-1]) for line in shown["adam-by-hand"].splitlines()]
     assert differences[0] == 0 and min(differences[1:]) > 0.1
     assert "With the one factor the two forms stay the same network over 500 steps" in text
 
 
 def test_ten_copies_on_page_14():
-    text, shown = page("14")
+    text, shown = page("08")
     once, _, *rows = shown["ask-ten-times"].splitlines()
     rows = [[int(number) for number in row.split()[-3:]] for row in rows]
     assert once == "asked once: 14 of 1000 misread" and (min(rows)[0], max(rows)[0]) == (10, 15)
@@ -234,11 +234,11 @@ def test_ten_copies_on_page_14():
     assert min(rows) == rows[1] == [10, 4, 0] and rows[2] == [15, 4, 5]
     assert "misreads 14 of 1,000 digits; asked with ten copies, 10 to 15" in text
     assert "fix four digits and break none, which coins do once in eight times" in text.replace(
-        "[coins](08-ensemble.ipynb)", "coins") and 2 * 0.5**4 == 1 / 8
+        "[coins](11-ensemble.ipynb)", "coins") and 2 * 0.5**4 == 1 / 8
 
 
 def test_sequences_on_page_12():
-    text, shown = page("12")
+    text, shown = page("15")
     after_five = {name: 100 * np.array([run["validation_accuracy"][4] for run in runs(f"lstm-{name}")])
                   for name in ("rows", "columns", "shuffled-rows")}
     means = {name: f"{values.mean():.2f} %" for name, values in after_five.items()}
@@ -251,7 +251,7 @@ def test_sequences_on_page_12():
 
 
 def test_covered_digits_on_page_12():
-    text, shown = page("12")
+    text, shown = page("15")
 
     def shares(line):
         return [int(share.rstrip("%")) for share in line.split()[-7:]]
@@ -268,7 +268,7 @@ def test_covered_digits_on_page_12():
 
 
 def test_without_gates_on_page_12():
-    text, shown = page("12")
+    text, shown = page("15")
     fast, slow = (np.array([run["validation_accuracy"] for run in runs(f"rnn-rows-rate-{rate}")])
                   for rate in (0.5, 0.05))
     assert fast.shape == (3, 5) and fast.max() < 0.12 and "At 0.5 all three runs guess" in text
@@ -279,7 +279,7 @@ def test_without_gates_on_page_12():
 
 
 def test_problems_of_page_19():
-    text, shown = page("19")
+    text, shown = page("20")
     boxed, filled = (np.array(line.split()[1:], int) for line in shown["proportions"].splitlines()[1:3])
     assert (filled[1], boxed[1]) == (36, 85) and "36 percent of them are read, 85 with" in text
     others = np.delete(filled - boxed, 1)
@@ -290,7 +290,7 @@ def test_problems_of_page_19():
 
 
 def test_depth_on_page_16():
-    text, shown = page("16")
+    text, shown = page("17")
     ((deep,), (wide,)) = (runs(f"{shape}-rate-0.03") for shape in ("five-layers", "one-layer"))
     assert [f"{100 * run['validation_accuracy'][-1]:.2f} %" for run in (deep, wide)] == ["97.70 %", "96.70 %"]
     assert [round(run["loss"][-1], 2) for run in (deep, wide)] == [0.05, 0.11]

@@ -1,4 +1,4 @@
-"""Page 18: the chapter's networks in Keras' own layers are those of nets, on both backends.
+"""Page 19: the chapter's networks in Keras' own layers are those of nets, on both backends.
 
     python test_plain.py   prints as JSON what the page finds, on the backend that is set
 """

@@ -64,7 +64,7 @@ def test_page_03():
 
 
 def test_page_05():
-    words, shown = page("05")
+    words, shown = page("07")
     assert "1,250,000 images, 125,000 mini-batches, 0.98 gigabytes" in shown["copies"]
     assert "$5 \\times 5 = 25$ positions make 1,250,000 images, nearly a gigabyte" in words
     assert "and 125,000 steps an epoch" in words
@@ -78,8 +78,8 @@ def test_page_05():
     assert "the last 48 epochs are worth eleven digits more" in words
 
 
-def test_moved_digits_are_what_page_05_says():
-    words, shown = page("05")
+def test_moved_digits_are_what_their_page_says():
+    words, shown = page("07")
     expanded, shallow = shown["moves"].split("shallow")
     relu, expanded, shallow = ([[float(share) for share in re.findall(r"([\d.]+)%", line)]
                                 for line in table.splitlines() if "pixel" in line]
@@ -95,7 +95,7 @@ def test_moved_digits_are_what_page_05_says():
 
 
 def test_page_09():
-    words, shown = page("09")
+    words, shown = page("12")
     assert re.findall(r"(\d+) +(\d+)$", shown["woken"], re.M) == [("6", "6"), ("0", "0")]
     assert ("with He's start no filter is silent, neither before training nor after it, where the "
             "chapter's start leaves six of the twenty silent for good") in words
@@ -127,7 +127,7 @@ def test_page_01():
 
 def test_page_11():
     """What stopping early would have saved and cost, over all runs of the chapter's networks."""
-    words, shown = page("11")
+    words, shown = page("21")
     rows = [line.split() for line in shown["early-stopping"].splitlines()[1:-1]]
     total = shown["early-stopping"].splitlines()[-1].split()[4:]
     assert total[0].rstrip("%") in re.search(r"saved (\d+) percent of the epochs and lost", words).groups()
@@ -196,7 +196,7 @@ def test_page_04():
     assert "with the best of three rates and in a single run" in words
 
 
-def test_two_starts_are_what_page_04_says():
+def test_two_starts_are_what_their_page_says():
     """He's start against the chapter's, in the first 20 epochs of the runs that both have."""
     words, shown = page("04")
     assert [len(runs(name, "loss")) for name in ("relu-he", "sigmoid-he")] == [3, 1]

@@ -26,33 +26,33 @@ EXPERIMENTS = [
     ("two-conv-pool", "two convolutional layers", "03-second-convolutional-layer", 99.06),
     ("tanh", "… with tanh, 20 epochs", "04-activations", None),
     ("relu", "… with ReLU", "04-activations", 99.23),
-    ("expanded", "… on 250,000 images", "05-expanding-the-data", 99.37),
-    ("fc300", "… with 300 hidden neurons", "06-fully-connected-layers", 99.46),
-    ("fc1000", "… with 1000 hidden neurons", "06-fully-connected-layers", 99.43),
-    ("extra-fc-100", "… with two hidden layers of 100", "06-fully-connected-layers", 99.43),
-    ("extra-fc-300", "… with two of 300", "06-fully-connected-layers", 99.48),
-    ("extra-fc-1000", "… with two of 1000", "06-fully-connected-layers", 99.47),
-    ("dropout", "… with two of 1000 and dropout", "07-dropout", 99.60),
+    ("expanded", "… on 250,000 images", "07-expanding-the-data", 99.37),
+    ("fc300", "… with 300 hidden neurons", "09-fully-connected-layers", 99.46),
+    ("fc1000", "… with 1000 hidden neurons", "09-fully-connected-layers", 99.43),
+    ("extra-fc-100", "… with two hidden layers of 100", "09-fully-connected-layers", 99.43),
+    ("extra-fc-300", "… with two of 300", "09-fully-connected-layers", 99.48),
+    ("extra-fc-1000", "… with two of 1000", "09-fully-connected-layers", 99.47),
+    ("dropout", "… with two of 1000 and dropout", "10-dropout", 99.60),
 ]
 
 # What others found, before and after the chapter: also with the source of the figure.
 BEYOND = [
-    ("lenet", "LeNet-5", "15-simard-lenet", "LeCun 1998", 99.05),
-    ("lenet-distorted", "… on distorted digits", "15-simard-lenet", "LeCun 1998", 99.20),
-    ("simard", "two convolutions, bent digits", "15-simard-lenet", "Simard 2003", 99.60),
-    ("simard-norm", "… its fields of norm 1", "15-simard-lenet", "Simard 2003", 99.60),
-    ("ciresan", "plain and deep, bent digits", "16-plain-deep-network", "Cireșan 2010", 99.65),
-    ("ciresan-800", "… by the paper's recipe, 800 epochs", "16-plain-deep-network", "Cireșan 2010", 99.65),
-    ("ciresan-small", "… a fifth as wide", "16-plain-deep-network", None, None),
-    ("ciresan-small-recipe", "… with the paper's recipe", "16-plain-deep-network", None, None),
-    ("ciresan-small-plain", "… and on plain digits", "16-plain-deep-network", None, None),
-    ("lstm-rows", "an LSTM that reads row by row", "12-where-next", None, None),
-    ("modern", "two convolutional layers, trained as today", "18-plain-keras", None, None),
-    ("dropout-elastic", "the chapter's dropout network, bent digits", "14-distortions", None, None),
-    ("committee", "a small modern network", "17-last-thirty-three", "Deotte 2018", 99.64),
+    ("lenet", "LeNet-5", "16-simard-lenet", "LeCun 1998", 99.05),
+    ("lenet-distorted", "… on distorted digits", "16-simard-lenet", "LeCun 1998", 99.20),
+    ("simard", "two convolutions, bent digits", "16-simard-lenet", "Simard 2003", 99.60),
+    ("simard-norm", "… its fields of norm 1", "16-simard-lenet", "Simard 2003", 99.60),
+    ("ciresan", "plain and deep, bent digits", "17-plain-deep-network", "Cireșan 2010", 99.65),
+    ("ciresan-800", "… by the paper's recipe, 800 epochs", "17-plain-deep-network", "Cireșan 2010", 99.65),
+    ("ciresan-small", "… a fifth as wide", "17-plain-deep-network", None, None),
+    ("ciresan-small-recipe", "… with the paper's recipe", "17-plain-deep-network", None, None),
+    ("ciresan-small-plain", "… and on plain digits", "17-plain-deep-network", None, None),
+    ("lstm-rows", "an LSTM that reads row by row", "15-where-next", None, None),
+    ("modern", "two convolutional layers, trained as today", "19-plain-keras", None, None),
+    ("dropout-elastic", "the chapter's dropout network, bent digits", "08-distortions", None, None),
+    ("committee", "a small modern network", "18-last-thirty-three", "Deotte 2018", 99.64),
 ]
 
-# Committees, on page 17: what ten runs in a row answer together.
+# Committees, on page 18: what ten runs in a row answer together.
 TOGETHER = [
     ("committee", "… ten of them together"),
     ("committee-60000", "… ten others together, on 60,000 images"),
@@ -172,7 +172,7 @@ def tables():
                for name, what, page, claim in EXPERIMENTS]
     beyond = [[f"[{what}]({page}.ipynb)", source or "–", percentage(claim), *measured(name)]
               for name, what, page, source, claim in BEYOND]
-    beyond += [[f"[{what}](17-last-thirty-three.ipynb)", "Deotte 2018", "99.75", *together(name)]
+    beyond += [[f"[{what}](18-last-thirty-three.ipynb)", "Deotte 2018", "99.75", *together(name)]
                for name, what in TOGETHER]
     return {
         "results": table([name for name, *_ in EXPERIMENTS], ["network", "chapter, %", *ours], *chapter),
