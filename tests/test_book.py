@@ -512,7 +512,7 @@ def test_plain_networks_are_what_their_page_says():
     assert round(np.mean(plain)) == 9827 and len(large) == 1
     theirs, ours = 1e-3 * 1e-3**(np.arange(800) / 799), 1e-3 * 1e-3**(np.arange(100) / 99)
     assert [sum(rates > 1.0001e-4) for rates in (theirs, ours)] == [267, 33]
-    assert ("above $10^{-4}$ for 267 epochs, that of 100 epochs, by equation (15.1), for 33"
+    assert ("above $10^{-4}$ for 267 epochs, that of 100 epochs, by equation (16.1), for 33"
             in page)
     assert round(theirs.sum() / ours.sum()) == 8 and "is an eighth of the paper's" in page
     gains = [[round(last(one, part)[0] - np.mean(last(other, part))) for part in ("validation", "test")]
