@@ -19,6 +19,10 @@ HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
 SAVING = 0.1  # the share of its time that a run writes checkpoints, at most
 
 
+class TooLong(RuntimeError):
+    """Nobody has asked for a training of this length."""
+
+
 class Finished(NamedTuple):
     """A run that is over."""
 
@@ -32,7 +36,7 @@ def train(task, seeds, checkpoint=None, most=None):
 
     On a CPU each has a thread and a core, on a GPU or TPU all are one vectorised call, where the network
     can be vectorised. `checkpoint` gives the file in which a group of runs, a list of seeds, is kept.
-    With `most` it is said how long it will take; if that is more than so many seconds, nothing is trained.
+    With `most` it is said how long it will take; if that is more than so many seconds, TooLong is raised.
     """
     if not seeds:
         return
@@ -51,8 +55,8 @@ def train(task, seeds, checkpoint=None, most=None):
         seconds = max(future.result() for future in _as_over(timed))
         progress.expect({group[0]: len(own[-1]["loss"]) for group, own in zip(groups, resumed, strict=True)},
                         workers, seconds)
-        if most is not None and _left_out(task, seeds, progress.time_left(), most):
-            return
+        if most is not None:
+            _say_how_long(task, seeds, progress.time_left(), most)
         futures = {pool.submit(_train_group, trainer, *own, stop, progress): own[-1]
                    for own in zip(groups, resumed, paths, strict=True)}
         for future in _as_over(futures):
@@ -96,14 +100,12 @@ def _compiled(task, seeds, several, pool):
     return _compiled(task, seeds, False, pool)  # where an error of another cause comes again
 
 
-def _left_out(task, seeds, seconds, most):
-    """Say how long these runs take, and whether that is too much to train them."""
+def _say_how_long(task, seeds, seconds, most):
     what = f"{counted(len(seeds), 'run')} of {counted(len(task.rates), 'epoch')} on {machine.device()}"
     how_long = f"{'at most' if task.early_stopping else 'about'} {duration(seconds)}"
-    left_out = seconds > most
-    print(printable(f"Not trained, as it would take {how_long}: {what}. NETS_MODE=full trains it." if left_out
-                    else f"Training {what}: {how_long}."), flush=True)
-    return left_out
+    if seconds > most:
+        raise TooLong(f"Not trained, as it would take {how_long}: {what}. NETS_MODE=full trains it.")
+    print(printable(f"Training {what}: {how_long}."), flush=True)
 
 
 def _train_group(trainer, seeds, resumed, path, stop, progress):

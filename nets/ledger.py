@@ -25,7 +25,7 @@ CHECKED = 500  # test images on which stored weights must answer as recorded
 
 
 class MissingRecord(LookupError):
-    """The ledger holds something else than what is asked for."""
+    """The ledger does not have what is asked for."""
 
 
 def mode():

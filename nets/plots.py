@@ -35,9 +35,6 @@ def accuracy(*results, labels=None, part="test", claimed=None, source="chapter",
     for number, (result, label) in enumerate(zip(results, labels, strict=True)):
         style = dict(color=COLOURS[number % len(COLOURS)], ls=STYLES[number // len(COLOURS) % len(STYLES)])
         runs = [run[f"{part}_accuracy"] for run in result.runs]
-        if not runs:
-            axes.plot([], [], **style, label=f"{label}: not run yet")
-            continue
         length = min(map(len, runs))  # runs differ in length only after early stopping
         values = 100 * np.array([run[:length] for run in runs])
         epochs = np.arange(1, length + 1)
@@ -47,8 +44,7 @@ def accuracy(*results, labels=None, part="test", claimed=None, source="chapter",
         lowest.append(values[:, length // 10:].min())
     if claimed:
         axes.axhline(100 * claimed, color="#555555", ls=":", label=f"the {source}: {percent(claimed)}")
-    if lowest:
-        axes.set_ylim(bottom=min(lowest) - 0.1 if bottom is None else bottom)
+    axes.set_ylim(bottom=min(lowest) - 0.1 if bottom is None else bottom)
     axes.set(xlabel="epoch", ylabel=f"{part} accuracy in %")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

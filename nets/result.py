@@ -16,12 +16,11 @@ class Result:
     probabilities : array (runs, test images, classes), what each run gave the test images after its last
         epoch, to three digits; None where a record made before November 2026 holds only the answers
     predictions : int array (runs, test images), the digits with the largest probabilities
-    wanted : int, the number of runs asked for; `runs` is shorter, or empty, where the ledger holds fewer
     book : list of the runs that the book shows, where `runs` are the reader's own
     """
 
-    def __init__(self, name, settings, runs, answers, wanted, book=()):
-        self.name, self.settings, self.runs, self.wanted = name or "network", settings, runs, wanted
+    def __init__(self, name, settings, runs, answers, book=()):
+        self.name, self.settings, self.runs = name or "network", settings, runs
         self.book = list(book)
         self.predictions = np.array([a if a.ndim == 1 else a.argmax(axis=-1) for a in answers], int)
         self.probabilities = None if any(a.ndim == 1 for a in answers) else np.array(answers)
@@ -39,8 +38,6 @@ class Result:
     @property
     def best_run(self):
         """Index of the run with the best validation accuracy, of equals the first: the chapter's choice."""
-        if not self.runs:
-            raise ValueError(str(self))
         return max(range(len(self.runs)), key=lambda r: max(self.runs[r]["validation_accuracy"]))
 
     @property
@@ -54,13 +51,7 @@ class Result:
         plots.accuracy(self, **options)
 
     def __str__(self):
-        if not self.runs:
-            return (f"{self.name}: not run yet at full scale. With NETS_MODE=full this call trains "
-                    f"{counted(self.wanted, 'run')}.")
-        count = counted(len(self.runs), "run")
-        if len(self.runs) < self.wanted:
-            count += f" of the {self.wanted} planned"
-        lines = [f"{self.name}: {count}", "run  validation     test  epoch  time"]
+        lines = [f"{self.name}: {counted(len(self.runs), 'run')}", "run  validation     test  epoch  time"]
         for i, run in enumerate(self.runs):
             epoch = self.best_epoch(run)
             lines.append(f"{run['seed']:3}  {percent(run['validation_accuracy'][epoch]):>10}  "
@@ -78,7 +69,7 @@ class Result:
 
     def _beside_the_book(self):
         """The book's result, and how this differs; the spread is twice the standard deviation of both."""
-        ours, book = (100 * result.test_accuracies for result in (self, Result("", {}, self.book, [], 0)))
+        ours, book = (100 * result.test_accuracies for result in (self, Result("", {}, self.book, [])))
         seeds, histories = ([run[key] for run in self.runs] for key in ("seed", "test_accuracy"))
         same = [run["test_accuracy"] for run in self.book if run["seed"] in seeds] == histories
         difference = round(ours.mean() - book.mean(), 2)
@@ -109,9 +100,6 @@ def compare(results, claimed, source="chapter"):
     for result, claim in zip(results, claimed, strict=True):
         claim = "–" if claim is None else f"{100 * claim:.2f}"
         values = 100 * result.test_accuracies
-        if not result.runs:
-            lines.append(f"{result.name:{width}}  {claim:>{column}}  not run yet")
-            continue
         spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
         lines.append(f"{result.name:{width}}  {claim:>{column}}  {100 * result.test_accuracy:8.2f}  "
                      f"{f'{values.mean():.2f}{spread}':14} {len(values)}")

@@ -34,11 +34,10 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
 
     - "full": runs missing from the ledger are trained. With a `name` they are recorded there, checkpoints
       are written, and the same call resumes after an interruption, bit for bit.
-    - "recorded": nothing is trained; the ledger answers. The result is empty, and says so, if the
-      ledger has nothing by this name.
+    - "recorded": nothing is trained; the ledger answers, maybe with fewer runs.
     - "quick": a trial with 1,000 images of each part, one epoch, two runs at most; not recorded.
-    - unset: the ledger answers if it has any of these runs. Else it is said how long they take, and they
-      are trained if that is ten minutes at most; if it is more, the result is empty.
+    - unset: the ledger answers if it has any of these runs. Else they are trained, if that takes ten
+      minutes at most.
 
     The ledger is the book's. Where the environment variable NETS_HOME names a folder, as one of your Drive
     on Colab, your records and checkpoints are kept there, and found again by the next machine; in `data` of
@@ -73,7 +72,8 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
     ValueError, for arguments that make no sense, or under a backend other than TensorFlow and JAX
     FloatingPointError, if a run diverges
     OSError, if the ledger cannot be written
-    ledger.MissingRecord, in "recorded" mode, if this name stands for other settings in the ledger
+    ledger.MissingRecord, in "recorded" mode, for what the ledger does not have
+    RuntimeError, without a mode, for a training of more than ten minutes: it says how long it would take
 
     Source: the chapter, "Convolutional neural networks in practice" and its program's SGD.
     """
@@ -106,12 +106,12 @@ def train(network, data, *, epochs, mini_batch_size, learning_rate=None, optimiz
         known.add(run, probabilities, network if keep_weights and run["seed"] == seed else None)
 
     done = [s for s in seeds if s in known.runs]
-    if known.runs and not done:
-        raise ledger.MissingRecord(
-            f"The ledger has {name!r} with other seeds ({', '.join(map(str, known.runs))}): ask for one of "
-            "these, or set NETS_MODE=full to train yours.")
+    if mode == "recorded" and not done:
+        others = f" (but with the seeds {', '.join(map(str, known.runs))})" if known.runs else ""
+        raise ledger.MissingRecord(f"The ledger has no run {name or 'without a name'!r} with the seed {seed}"
+                                   f"{others}: set NETS_MODE=full to train it.")
     shown = [known.runs[s] for s in done]
-    return Result(name, described, shown, [known.answers[s] for s in done], runs, known.books(shown))
+    return Result(name, described, shown, [known.answers[s] for s in done], known.books(shown))
 
 
 def evaluate(network, images, labels):

@@ -268,7 +268,7 @@ def ledger_figures():
     for path in sorted((ROOT / "data" / "runs").glob("*.json")):
         record = json.loads(path.read_text())
         for count in range(1, len(record["runs"]) + 1):
-            result = Result(record["name"], record["settings"], record["runs"][:count], [], count)
+            result = Result(record["name"], record["settings"], record["runs"][:count], [])
             tests = 100 * result.test_accuracies
             percentages.update([rounded(tests.mean()), *map(rounded, tests)])
             levels += [tests.mean(), 100 * result.test_accuracy]
@@ -278,8 +278,8 @@ def ledger_figures():
             validation = run["validation_accuracy"]
             percentages.update(rounded(100 * value)
                                for value in (max(validation), validation[-1], run["test_accuracy"][-1]))
-    for name, _ in tool("results").TOGETHER:
-        values = tool("results").committees(tool("results").recorded(name))
+    for name in ("committee-together", "committee-60000-together"):
+        values, _ = tool("results").accuracies(name)
         percentages.add(rounded(values.mean()))
         if len(values) > 1:
             pairs.add((rounded(values.mean()), rounded(values.std(ddof=1))))
@@ -294,8 +294,8 @@ def test_figures_in_the_prose_are_claimed_or_measured(path):
     text, shown = prose(path), ""
     if path.suffix == ".ipynb":  # `make strict` holds these to the ledger
         shown = "\n".join(text_of(output) for cell in cells(path, "code") for output in cell["outputs"])
-    if path.name == "index.md":  # a test holds its tables to the ledger
-        shown = "\n".join(tool("results").tables().values())
+    if path.name == "index.md":  # a test holds its table to the ledger
+        shown = tool("results").table()
     measured = measured | {float(number) for number in re.findall(r"\d+\.\d\d(?!\d)", shown)}
 
     spreads = {match[2] for match in MEAN_AND_SPREAD.finditer(text)}
@@ -594,7 +594,7 @@ def test_what_committees_answer_is_counted(monkeypatch, capsys):
 
     def made_up(network, data, name, seed=0, **options):
         wanted = options["runs"]
-        return Result(name, {}, runs[:wanted], list((right if seed else answers)[:wanted]), wanted)
+        return Result(name, {}, runs[:wanted], list((right if seed else answers)[:wanted]))
 
     monkeypatch.setattr(nets, "train", made_up)
     monkeypatch.setattr(plots, "digits", lambda images, *labels, **options: drawn.append(labels))
@@ -754,7 +754,7 @@ def test_the_vote_is_what_their_page_says():
         prose(ROOT / "book" / "11-ensemble.ipynb").split())
 
 
-def test_results_tables_are_those_of_the_ledger():
+def test_the_table_of_results_is_that_of_the_ledger():
     results = tool("results")
     assert results.INDEX.read_text() == results.page(results.INDEX.read_text()), "run `make pages`"
     assert results.PICTURE.read_text() == results.story.standing_alone(results.picture()), "run `make pages`"
@@ -769,13 +769,13 @@ def test_the_story_in_one_picture():
     assert len(told) == 2 * len(results.STORY) == 2 * len(circles)
     places = {}
     for (name, what, claim), label, figures, x in zip(results.STORY, told[::2], told[1::2], circles):
-        record = ROOT / "data" / "runs" / f"{name.removesuffix('-vote')}.json"
+        record = ROOT / "data" / "runs" / f"{re.sub('-(vote|together)', '', name)}.json"
         with np.load(record.with_suffix(".predictions.npz")) as arrays:
             every = [arrays[seed].astype("float32") for seed in sorted(arrays.files, key=int)]
         if name == "dropout-vote":
             votes = np.argmax(every, axis=2).T
             mean = np.sum([np.bincount(five).argmax() for five in votes] != labels)
-        elif name == "committee-60000":
+        elif name == "committee-60000-together":
             sums = np.reshape(every, (3, 10, -1, 10)).sum(axis=1)
             mean = np.sum(sums.argmax(axis=2) != labels) / 3
         else:
@@ -799,48 +799,40 @@ def test_the_story_in_one_picture():
     assert f"one hidden layer, {first} and {said}, to a committee of ten, {last} and {claimed}]" in readme
 
 
-def test_results_tables_name_what_their_pages_train():
-    results = tool("results")
-    for name, _, page, *_, claim in results.EXPERIMENTS + results.BEYOND:
+def test_the_table_of_results_names_what_its_pages_train():
+    for name, _, page, *_, claim in tool("results").RESULTS:
+        name = re.sub("-(vote|together)", "", name)
         code = ["".join(cell["source"]) for cell in cells(ROOT / "book" / f"{page}.ipynb", "code")]
         assert f'"{name}"' in "".join(code), f"{page} trains no {name}"
         assert claim is None or claim in CLAIMS, name
-    committees = cells(ROOT / "book" / "18-last-thirty-three.ipynb", "code")
-    code = "".join("".join(cell["source"]) for cell in committees)
-    assert all(f'name="{name}"' in code for name, _ in results.TOGETHER)
 
 
-def test_results_tables_say_what_was_measured_and_what_was_not(tmp_path, monkeypatch):
+def test_the_table_of_results_says_what_was_measured(tmp_path, monkeypatch):
     results, test = tool("results"), nets.load_mnist().test
+    rows = [row for row in results.RESULTS if row[0].startswith("committee")]
+    others = ("committee-vote", "votes", "18-last-thirty-three", "", None)
+    monkeypatch.setattr(results, "RESULTS", [*rows[:2], others])
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    rows = [line.split(" | ") for line in results.tables()["beyond"].splitlines()[2:]]
-    assert {row[3] for row in rows} == {"not run yet"} and len(rows) == len(results.BEYOND + results.TOGETHER)
-
     runs = [{"seed": seed, "validation_accuracy": [0.9, 0.99], "test_accuracy": [0.9, accuracy],
-             "seconds": 90 + seed, "device": "a machine, 1 core"}
-            for seed, accuracy in enumerate([0.9961, 0.9963] * 5)]
-    runs[3] |= {"seconds": 2, "device": "a GPU"}
+             "device": "a machine, 1 core"}
+            for seed, accuracy in enumerate([0.9961, 0.9963] * 6)]
+    runs[3] |= {"device": "a GPU"}
     (tmp_path / "data" / "runs").mkdir(parents=True)
     record = tmp_path / "data" / "runs" / "committee.json"
     sure, unsure = (np.full((10000, 10), rest, "float16") for rest in (0.01, 0.08))
     sure[range(10000), test.labels], unsure[:, 0] = 0.91, 0.28
     sure[:2500] = sure[:2500, ::-1]  # these digits, read backwards, are wrong
-    np.savez(record.with_suffix(".predictions.npz"), **{str(n): (unsure, sure)[n % 2] for n in range(10)})
-
-    record.write_text(json.dumps({"settings": {}, "runs": runs[:9]}))
-    together = results.tables()["beyond"].splitlines()[-4]
-    assert together.split(" | ")[1:] == ["Deotte 2018", "99.75", "not complete yet", "", "9 of 10", " |"]
-
+    np.savez(record.with_suffix(".predictions.npz"), **{str(n): (unsure, sure)[n % 2] for n in range(12)})
     record.write_text(json.dumps({"settings": {}, "runs": runs}))
-    *rest, member, together, others, _, devices = results.tables()["beyond"].splitlines()
-    assert member.split(" | ")[1:] == ["Deotte 2018", "99.64", "99.61", "99.62 (99.61 to 99.63)", "10",
-                                        "1 min 30 s |"]
-    assert together.split(" | ")[1:] == ["Deotte 2018", "99.75", "–", "75.00", "10", " |"]
-    assert others.split(" | ")[1:] == ["Deotte 2018", "99.75", "not run yet", "", "", " |"]
-    assert devices == "Trained on a machine, 1 core, a GPU."
+
+    *_, member, together, votes, _, devices = results.table().splitlines()
+    assert member.split(" | ")[1:] == ["99.64, Deotte 2018", "99.62 (99.61 to 99.63)", "12 |"]
+    assert together.split(" | ")[1:] == ["99.75, Deotte 2018", "75.00", "1 × 10 |"]
+    zeros = 100 * np.mean(test.labels == 0)  # of five votes three are unsure, then two
+    assert votes.split(" | ")[1:] == ["–", f"{(zeros + 75) / 2:.2f}", "2 × 5 |"]
+    assert devices == "Trained on a machine, a GPU."
     assert results.mean_and_interval(np.array([99.1, 99.2])) == "99.15"
     assert results.mean_and_interval(np.arange(99.0, 99.3, 0.1)) == "99.10 (98.85 to 99.35)"
-    assert sum("not run yet" in row for row in rest) == len(results.BEYOND) - 1
 
 
 # ---- repository ----

@@ -167,7 +167,6 @@ def test_on_an_accelerator_the_runs_of_an_experiment_are_one_call(few, home, mon
     options = {"epochs": 1, "mini_batch_size": 10, "learning_rate": 0.1, "name": "tiny", "runs": 3}
     network = sequential(nets.Softmax(10))
     result = nets.train(network, few, **{**options, "runs": 1})
-    result.wanted = 3
     task = runs.Task(network, few, [0.1], 10)
     experiment = module.Experiment("tiny", 0, task, options, result, seeds=[1, 2])
     assert experiment._replace(seeds=[1]).work() == 784 * 10 * 300 + 10 * 300

@@ -15,7 +15,7 @@ import pytest
 from experiments import sequential
 
 import nets
-from nets import data, files, ledger, machine, runs
+from nets import data, files, groups, ledger, machine, runs
 from nets.ledger import MissingRecord
 from nets.lookup import Lookup
 from nets.result import Result
@@ -125,19 +125,19 @@ def test_recorded_answers_without_training(home, train, trained, mode):
     assert len(trained) == 2 and content(home) == before
 
 
-def test_recorded_with_fewer_runs_than_wanted_says_so(train, mode):
+def test_recorded_with_fewer_runs_than_wanted(train, mode):
     train(runs=1)
     mode("recorded")
     result = train(runs=3)
-    assert [run["seed"] for run in result.runs] == [0] and result.wanted == 3
-    assert "1 run of the 3 planned" in str(result)
+    assert [run["seed"] for run in result.runs] == [0] and "tiny: 1 run\n" in str(result)
 
 
-def test_recorded_without_a_record_is_empty_and_says_what_to_do(home, train, trained, mode):
+@pytest.mark.parametrize("name, said", [("tiny", "'tiny'"), (None, "'without a name'")])
+def test_recorded_without_a_record_is_an_error_that_says_what_to_do(home, train, trained, mode, name, said):
     mode("recorded")
-    result = train(runs=3)
-    assert result.runs == [] and not trained and not content(home)
-    assert "tiny: not run yet" in str(result) and "NETS_MODE=full" in str(result) and "3 runs" in str(result)
+    with pytest.raises(MissingRecord, match=rf"no run {said} with the seed 0: set NETS_MODE=full"):
+        train(name=name, runs=3)
+    assert not trained and not content(home)
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 3}, {"l2": 0.1}, {"learning_rate": 0.2, "epochs": 3},
@@ -220,12 +220,12 @@ def test_unset_trains_ten_minutes_at_most(home, train, trained, mode, capsys, mo
     seconds = 301.0 if present else 151.0
     monkeypatch.setattr(runs.Trainer, "seconds_per_epoch", lambda *arguments: seconds)
     mode(None)
-    result = train(runs=2)
-    assert not result.runs and not result.predictions.size and "NETS_MODE=full" in str(result)
-    assert capsys.readouterr().out == (
+    with pytest.raises(RuntimeError) as error:
+        train(runs=2)
+    assert str(error.value) == (
         f"Not trained, as it would take about 10 min {2 if present else 4} s: 2 runs of 2 epochs on a test. "
-        "NETS_MODE=full trains it.\n")
-    assert not content(home)
+        "NETS_MODE=full trains it.")
+    assert not content(home) and not capsys.readouterr().out
     seconds = 149.0
     assert len(train(runs=2).runs) == 2
     seconds = 301.0
@@ -280,7 +280,9 @@ def test_the_book_answers_and_nothing_is_written(home, printed, train, few, monk
     assert abs(network.predict(few.test.images, verbose=0) - result.probabilities[0]).max() < 1e-3
     with pytest.raises(MissingRecord, match=r"other settings \(epochs differ"):
         train(epochs=1)
-    assert not train(name="unknown").runs and not (home / "reader").exists()
+    with pytest.raises(MissingRecord, match="no run 'unknown'"):
+        train(name="unknown")
+    assert not (home / "reader").exists()
 
 
 def test_full_trains_what_the_reader_lacks(home, printed, train, trained, mode, capsys):
@@ -309,7 +311,7 @@ def test_a_readers_result_stands_beside_the_books(ours, theirs, words):
     ours, theirs = ([{"seed": seed, "validation_accuracy": [0.9], "test_accuracy": [accuracy], "seconds": 9,
                       "backend": "jax", "device": "a test"} for seed, accuracy in enumerate(accuracies)]
                     for accuracies in (ours, theirs))
-    result = Result("tiny", {}, ours, [np.zeros(1)] * len(ours), len(ours), theirs)
+    result = Result("tiny", {}, ours, [np.zeros(1)] * len(ours), theirs)
     assert f"the book: {words}" in str(result).splitlines()
 
 
@@ -367,7 +369,7 @@ def test_missing_weights_are_an_error_in_recorded_mode_and_trained_in_full(home,
 def test_recorded_with_none_of_the_wanted_runs(train, mode):
     train()
     mode("recorded")
-    with pytest.raises(MissingRecord, match="seed"):
+    with pytest.raises(MissingRecord, match=r"with the seed 5 \(but with the seeds 0\): set NETS_MODE=full"):
         train(seed=5)
 
 
@@ -455,7 +457,8 @@ def test_replace_makes_its_folder_and_leaves_only_the_file(tmp_path):
 @pytest.fixture
 def settings(train, mode, monkeypatch):
     """The settings of a call; nothing is trained."""
-    mode("recorded")
+    mode("full")
+    monkeypatch.setattr(groups, "train", lambda *arguments: [])
     return lambda *network, **changes: train(*network, **changes).settings
 
 
@@ -577,7 +580,7 @@ def test_record_predictions_give_its_last_accuracy(record, mnist):
     path, content = record
     arrays = files.load_arrays(path.with_suffix(".predictions.npz"))
     images, checksum = content["settings"]["data"]["test"]
-    result = Result("", {}, content["runs"], [arrays[str(run["seed"])] for run in content["runs"]], 1)
+    result = Result("", {}, content["runs"], [arrays[str(run["seed"])] for run in content["runs"]])
     assert result.predictions.shape == (len(result.runs), images)
     if result.probabilities is not None:
         sums = result.probabilities.sum(axis=-1, dtype=float)  # of ten figures, each rounded to three digits

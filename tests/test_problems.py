@@ -33,7 +33,7 @@ def runs(name, part):
 def accuracies(name, count=3):
     """The test accuracies of an experiment's first runs, as fractions; a page shows three."""
     record = json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())
-    return Result(name, record["settings"], record["runs"][:count], [], count).test_accuracies
+    return Result(name, record["settings"], record["runs"][:count], []).test_accuracies
 
 
 @pytest.mark.parametrize("number", "01 02 03 04 07 08 09 10 11 12 14 15 17 18 21".split())

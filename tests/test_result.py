@@ -16,17 +16,17 @@ from nets.words import duration, percent, printable
 def result(name, *accuracies):
     runs = [{"seed": seed, "validation_accuracy": [0.5, 0.9], "test_accuracy": [0.4, accuracy]}
             for seed, accuracy in enumerate(accuracies)]
-    return Result(name, {}, runs, [np.zeros(1)] * len(runs), 3)
+    return Result(name, {}, runs, [np.zeros(1)] * len(runs))
 
 
 @pytest.mark.parametrize("source", ["chapter", "paper", "a long source"])
 def test_compare_names_the_source(capsys, source):
-    several = [result("one", 0.9912), result("several", 0.9910, 0.9930), result("none")]
+    several = [result("one", 0.9912), result("several", 0.9910, 0.9930), result("last", 0.9960)]
     compare(several, claimed=[0.9905, None, 0.9960], source=source)
     heading, *lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [
         ["one", "99.05", "99.12", "99.12", "1"], ["several", "–", "99.10", "99.20", "±", "0.14", "2"],
-        ["none", "99.60", "not", "run", "yet"]]
+        ["last", "99.60", "99.60", "99.60", "1"]]
     end = heading.index(source) + len(source)  # figures stand under the last letters
     assert [line[:end].split()[-1] for line in lines] == ["99.05", "–", "99.60"]
 
@@ -54,16 +54,6 @@ def test_where_there_is_nothing_to_show_this_is_said(capsys, show):
     output, errors = capsys.readouterr()
     assert output.startswith("There are no ") and output.count("\n") == 1 and not errors
     assert not plt.get_fignums()
-
-
-def test_a_result_without_runs_is_shown_as_such(capsys, recwarn):
-    empty = Result("none", {}, [], [], 3)
-    plots.accuracy(empty, claimed=0.99)
-    assert drawn()[0] == ["none: not run yet", "the chapter: 99.00 %"] and not list(recwarn)
-    assert "not run yet" in str(empty) and not empty.test_accuracies.size
-    for what in ("best_run", "test_accuracy"):
-        with pytest.raises(ValueError, match="none: not run yet.*NETS_MODE=full"):
-            getattr(empty, what)
 
 
 # ---- nothing is left out ----
@@ -126,7 +116,7 @@ def test_printing_works_on_any_console(monkeypatch, encoding):
     for run in several.runs:
         run.update(seconds=1, backend="jax", device="a test")
     print(several)
-    compare([several, result("none")], [None, 0.99])
+    compare([several, several], [None, 0.99])
     console.flush()
     text = console.buffer.getvalue().decode(encoding)
     assert "99.20" in text and ("±" in text) == (encoding != "ascii")

@@ -488,7 +488,7 @@ def test_early_stopping_waits_while_the_network_gets_better():
 def result_of(*runs):
     runs = [{"seed": seed, "validation_accuracy": validation, "test_accuracy": test}
             for seed, (validation, test) in enumerate(runs)]
-    return Result("rule", {}, runs, np.zeros((len(runs), 1)), len(runs))
+    return Result("rule", {}, runs, np.zeros((len(runs), 1)))
 
 
 def test_best_validation_rule():

@@ -52,7 +52,7 @@ class Experiment(NamedTuple):
 
     def missing(self, runs):
         """Seeds of the runs that the ledger lacks; `runs` is their number, or None for the page's own."""
-        wanted = range(self.first, self.first + (runs or self.result.wanted))
+        wanted = range(self.first, self.first + (runs or self.options.get("runs", 1)))
         return sorted({*wanted} - self.entry.runs()[0].keys())
 
     def jobs(self, runs, together):
@@ -117,19 +117,16 @@ def experiments(pages):
     found, failed, tasks, train = {}, [], [], nets.train
 
     def noted(network, data, **options):
-        try:
-            result = train(network, data, **options)
-        except nets.ledger.MissingRecord:  # there are other runs
-            result = train(network, data, **{**options, "name": None})
+        result = train(network, data, **options)
         if options.get("name"):
             key = options["name"], options.get("seed", 0)
             asked = [Experiment(*key, tasks[-1], options, result), *filter(None, [found.get(key)])]
             keep = any(each.options.get("keep_weights") for each in asked)
-            most = max(asked, key=lambda each: each.result.wanted)  # of the pages that ask for it
+            most = max(asked, key=lambda each: each.options.get("runs", 1))  # of the pages that ask for it
             found[key] = most._replace(options={**most.options, "keep_weights": keep})
         return result
 
-    with (mock.patch.dict(os.environ, NETS_MODE="recorded"), mock.patch.object(nets, "train", noted),
+    with (mock.patch.dict(os.environ, NETS_MODE="full"), mock.patch.object(nets, "train", noted),
           mock.patch.object(nets.groups, "train", lambda task, *_: tasks.append(task) or [])):
         for page in pages:
             names = {"__name__": "__main__"}
@@ -257,7 +254,8 @@ def main(chosen, runs, address):
     machine.commit()  # remembers which code this is, before anybody checks out another
     gpus, where = joined if address else (machine.has_accelerator(), machine.device())
 
-    together = -(-sum(runs or one.result.wanted for one in found.values()) // gpus) if gpus else 1
+    asked = sum(runs or one.options.get("runs", 1) for one in found.values())
+    together = -(-asked // gpus) if gpus else 1
     wanted = [job for one in found.values() for job in one.jobs(runs, together)]
     wanted.sort(key=lambda one: (one.seeds[0] - one.first, -one.work()))
     if names := [f"{one.name} {seed}" for one in wanted for seed in one.seeds]:

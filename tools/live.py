@@ -139,7 +139,7 @@ def runs(test):
     experiments = {}
     for path in sorted(ledger.directory().glob("*.json")):
         record = json.loads(path.read_text())
-        result = Result(record["name"], record["settings"], record["runs"], [], len(record["runs"]))
+        result = Result(record["name"], record["settings"], record["runs"], [])
         experiments[record["name"]] = {
             "what": described(record["settings"]),
             "test": counts(result.test_accuracies),
