@@ -4,6 +4,7 @@ import pathlib
 import re
 import statistics
 import sys
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -14,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import pages  # noqa: E402
 import results  # noqa: E402
+import routes  # noqa: E402
 
 PAGES = pages.pages()
 NEW = {19, 20}  # came in while the others were cut; their own limit is 1,200 words
@@ -74,3 +76,25 @@ def test_a_box_is_read(tmp_path):
     assert page.frame["question"].split() == ["Is", "it", "so?"]
     assert page.needs == [2, 3] and page.longest == 2
     assert "a run of `relu` took 3 s on a core" in " ".join(page.frame["training"].split())
+
+
+def test_the_map_shows_what_each_page_needs():
+    svg = ElementTree.fromstring(routes.picture(PAGES))
+    links = {link.get("href"): link.get("class") for link in svg.findall("{*}a")}
+    assert sorted(links) == [f"{page.path.stem}.html" for page in PAGES]
+    assert {int(link[:2]) for link, how in links.items() if how == "short"} == routes.TWO_HOURS
+
+    needs = {page.number: page.needs for page in PAGES}
+    kept = routes.needed(needs)
+
+    def before(number, needs):
+        return set(needs[number]).union(*(before(other, needs) for other in needs[number]))
+
+    assert all(before(number, kept) == before(number, needs) for number in needs), "nothing is lost"
+    at = routes.places(kept)
+    assert all(at[other][1] + routes.HEIGHT < at[number][1] for number in kept for other in kept[number])
+    assert len(svg.findall("{*}path")) == sum(map(len, kept.values()))
+    boxes = sorted((y, x) for x, y in at.values())
+    assert all(y != below or after - x >= routes.BOX for (y, x), (below, after) in zip(boxes, boxes[1:]))
+    assert all(number in routes.TWO_HOURS for two in routes.TWO_HOURS for number in before(two, needs))
+    assert routes.needed({0: [], 1: [0], 2: [0, 1]}) == {0: set(), 1: {0}, 2: {1}}

@@ -1,4 +1,4 @@
-"""Write the picture and the table of results into book/index.md, from the ledger. `make pages` runs it.
+"""Write picture and table of the results and the map of the pages into book/index.md. `make pages` runs it.
 
 The picture is also site/story.svg, for the README.
 """
@@ -8,6 +8,8 @@ import pathlib
 import re
 
 import numpy as np
+import pages
+import routes
 import scipy.stats
 import story
 
@@ -129,8 +131,8 @@ def table():
 
 
 def page(text):
-    """The index page's text with the picture and the table of today."""
-    for name, lines in {"story": picture(), "results": table()}.items():
+    """The index page's text as it is today."""
+    for name, lines in {"story": picture(), "results": table(), "map": routes.picture(pages.pages())}.items():
         before, rest = text.split(BEGIN.format(name))
         text = before + BEGIN.format(name) + "\n" + lines + "\n" + END.format(name) + rest.split(
             END.format(name))[1]
