@@ -47,6 +47,10 @@ links: book  ## links and anchors inside the site must lead somewhere, and nothi
 browser: book  ## every page of the site in Chromium, and the figures to play with
 	$(BIN)/pytest -m browser --numprocesses $(JOBS) tests/test_site.py tests/test_live.py
 
+firefox: book  ## every page and figure in Firefox, too
+	npm ci --prefix tests/firefox --ignore-scripts --no-audit --no-fund --silent
+	FIREFOX=$$(command -v firefox-esr || command -v firefox) node --test --test-reporter spec tests/firefox/firefox.test.mjs
+
 run: .venv/ready  ## run one page in place: make run NOTEBOOK=book/01-shallow-baseline.ipynb
 	@test -f "$(NOTEBOOK)" || { echo "Name the page: make run NOTEBOOK=book/01-shallow-baseline.ipynb"; exit 2; }
 	CI=true $(BIN)/python tools/run_page.py "$(NOTEBOOK)"
@@ -101,4 +105,4 @@ newest: .venv/ready  ## install the newest versions of what trains and draws, to
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-.PHONY: help book test lint unit strict quick colab links browser run pages full cluster benchmark serve pdf repository lock newest clean
+.PHONY: help book test lint unit strict quick colab links browser firefox run pages full cluster benchmark serve pdf repository lock newest clean
