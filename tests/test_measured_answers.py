@@ -216,6 +216,16 @@ def test_six_networks_on_page_06():
     assert abs(max(validation.values()) - min(validation.values()) - 0.01 / 8) < 1e-6
     assert "chosen: expanded, which reads 99.36 %" in shown["chosen"] and "promises 99.36 %" in text
     assert "the six lie within an eighth of a point by validation" in text
+    gains = [list(map(float, line.replace(",", "").split()[1::4])) for line in shown["cell-20"].splitlines()]
+    assert [len(gain) for gain in gains] == [2] * 5 and all(abs(gain) < error for gain, error in gains)
+    assert max(abs(gain) for gain, _ in gains) == 0.09 and {error for _, error in gains} == {0.10}
+    said = text.replace("> ", "")  # of the box
+    assert "lie within 0.09 points of the one with 100 neurons, at a standard error of 0.10" in said
+    assert "No difference reaches even one standard error" in text
+    by_luck, claimed = (float(line.split()[-count]) for line, count in zip(
+        shown["cell-18"].splitlines()[2:], (2, 1), strict=True))
+    assert by_luck > claimed == 0.11
+    assert "six equally good networks lie farther apart on average than the chapter's six do" in text
 
 
 def test_adam_under_the_map_on_page_07():

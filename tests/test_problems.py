@@ -76,6 +76,13 @@ def test_page_05():
     assert "from epoch 30 on the mean of `relu` stays within three digits" in words
     assert round(expanded[:, 59].mean() - expanded[:, 11].mean()) == 11
     assert "the last 48 epochs are worth eleven digits more" in words
+    gain, lead = np.mean(accuracies("expanded")) - np.mean(accuracies("relu")), np.ptp(accuracies("relu"))
+    assert round(1e4 * gain) == 11 < 1e4 * lead
+    assert ("We gain 11 in the mean, fewer than lie between the best and the worst run of `relu`" in words
+            and 1 / 6 < 14 / 77 < 1 / 5 and "gains 14 digits in 10,000, nearly one error in five" in words)
+    below = [np.argmax(runs(name, "loss") < 1e-3, axis=1) + 1 for name in ("relu", "expanded")]
+    assert max(below[0]) <= 20 < min(below[1]) and max(below[1]) <= 25
+    assert "falls below a thousandth within some twenty epochs" in words
 
 
 def test_moved_digits_are_what_their_page_says():
