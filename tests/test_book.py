@@ -414,7 +414,7 @@ def test_the_trials_are_what_their_page_says():
     loss = {alpha: tool("results").recorded(f"simard-trial-{alpha}").runs[0]["loss"][-1]
             for alpha in ("34", "17", "9")}
     assert loss["9"] < 0.005 < 3 * loss["9"] < loss["17"] < loss["34"] / 3
-    assert "learned its images nearly by heart" in page
+    assert "a quarter loses eight, with its images learned nearly by heart" in page
     whole, half = (tool("results").recorded(name) for name in ("simard", "simard-gentle"))
     best = [max(result.runs[0]["validation_accuracy"]) for result in (whole, half)]
     more = round(1e4 * (best[1] - best[0])), round(1e4 * (half.test_accuracies[0] - whole.test_accuracies[0]))
@@ -459,7 +459,7 @@ def test_the_steps_are_what_their_page_says():
     base = runs["validation"]["padded"]
     assert round(base[0] - np.mean(base)) == 5
     assert round(np.mean(base) - late("simard-trial-34", "validation")[0]) == 22
-    for words in ("Simard's come to 99.35 % with tanh and to 99.51 % with ReLU",
+    for words in ("Simard's network comes to 99.35 % with tanh and to 99.51 % with ReLU",
                   "of its lead of eight validation digits over `field`, five are gone",
                   "still worth 22 validation digits",
                   "11 validation digits and 23 test digits, to 99.51 ± 0.07 %",
@@ -477,7 +477,7 @@ def test_fields_are_as_strong_as_page_16_says():
     fields = smooth @ np.random.default_rng(0).uniform(-1, 1, (2000, 2, 28, 28)).astype("float32") @ smooth
     norms = np.linalg.norm(fields.reshape(2000, -1), axis=1)
     page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
-    assert round(34 / np.sqrt(np.mean(norms**2))) == 23 and "that of about $\\alpha = 23$" in page
+    assert round(34 / np.sqrt(np.mean(norms**2))) == 23 and "as much as about $\\alpha = 23$" in page
     assert round(3 * (np.quantile(norms, 0.95) / np.median(norms) - 1), 1) == 1.0
     assert "one digit in twenty a third farther than the middle one" in page
 
@@ -494,6 +494,8 @@ def test_older_networks_are_what_their_pages_say():
     assert -3 < tests["lenet"] - 9905 < 0 and 11 < tests["lenet-distorted"] - 9920 < 12
     assert round(tests["lenet-distorted"] - tests["lenet"]) == 29
     page = " ".join(prose(ROOT / "book" / "16-simard-lenet.ipynb").split())
+    box = "{:.2f} % of the test digits, and {:.2f} % after distorted ones"
+    assert box.format(tests["lenet"] / 100, tests["lenet-distorted"] / 100) in page
     assert "within three digits of its paper on plain digits, and eleven above it on distorted ones" in page
     assert "worth 29 test digits in 10,000 here, in the mean of four runs, nearly twice what" in page
     assert last["simard"]["loss"] > 3 * last["lenet-distorted"]["loss"] > 3 * last["lenet"]["loss"]
@@ -511,8 +513,9 @@ def test_plain_networks_are_what_their_page_says():
     assert 90 < np.mean(bent) - np.mean(plain) < 100 and "nearly a hundred digits in 10,000" in page
     (longer,) = last("ciresan-800", "test")
     assert round(large[0]) == 9927 and round(longer) == 9946 and round(9965 - longer) == 19
-    assert ("without the first a network of this kind reads 98.27 %. With them our large one reads 99.27 % "
-            "after 100 epochs, and 99.46 % after the paper's 800**, 19 digits short of the paper" in page)
+    for words in ("to 99.27 % of the test digits after 100 epochs and 99.46 % after 800",
+                  "Without bent digits a network of this kind reads 98.27 %", "**The last 19 digits: open"):
+        assert words in page
     assert round(np.mean(plain)) == 9827 and len(large) == 1
     theirs, ours = 1e-3 * 1e-3**(np.arange(800) / 799), 1e-3 * 1e-3**(np.arange(100) / 99)
     assert [sum(rates > 1.0001e-4) for rates in (theirs, ours)] == [267, 33]
@@ -563,8 +566,9 @@ def test_times_on_a_gpu_are_those_of_the_ledger():
         steps = settings["epochs"] * settings["data"]["train"][0] // settings["mini_batch_size"]
         return steps, sorted({(run["seconds"], run["together"]) for run in runs if "H100" in run["device"]})
 
-    speed, simard, committees = (" ".join(prose(next(path for path in NOTEBOOKS if path.name.startswith(n)))
-                                          .split()) for n in ("22", "16", "18"))
+    speed, simard, plain, committees = (
+        " ".join(prose(next(path for path in NOTEBOOKS if path.name.startswith(n))).split())
+        for n in ("22", "16", "17", "18"))
     steps, [(seconds, together)] = on_h100("simard-step-relu")
     assert (steps, round(seconds), together, round(1e3 * seconds / steps, 2)) == (500000, 140, 3, 0.28)
     assert "took 140 seconds for 500,000 steps with ten images each, so 0.28 ms" in speed
@@ -574,6 +578,8 @@ def test_times_on_a_gpu_are_those_of_the_ledger():
     assert round(1e3 * groups[0][0] / steps, 1) == 3.2
     assert "took 116 seconds for 36,000 steps with fifty, 3.2 ms for a step of all ten" in speed
     assert "were trained on an H100, with other work beside them, in 116 and 154 seconds" in committees
+    [(seconds, _)] = on_h100("ciresan-800")[1]
+    assert round(seconds / 60) == 10 and "The 800 epochs took ten minutes on an H100" in plain
     trials = [on_h100(f"simard-step-{what}")[1] for what in ("relu", "neurons", "maps", "together")]
     assert all(120 < seconds < 200 and together == 3 for [(seconds, together)] in trials)
     assert "On an H100 three runs of a trial, side by side, took two to three minutes" in simard
@@ -612,9 +618,8 @@ def test_what_committees_answer_is_counted(monkeypatch, capsys):
                   "mean of the sums: 2.3 ± 4.0"):
         assert words in printed, words
     shown = [labelled for labelled in drawn if labelled]
-    assert [len(labels) for labels, _ in shown] == [7, 10, 7]
-    for labels, answer in (shown[0], shown[2]):  # the errors of the two committees
-        assert (labels != answer).all()
+    assert [len(labels) for labels, _ in shown] == [7, 10]
+    assert np.not_equal(*shown[0]).all()  # the errors of the committee
 
 
 def test_the_committee_is_what_their_page_says():
@@ -667,7 +672,8 @@ def test_the_committee_is_what_their_page_says():
                   "It fixes 15 of these 36, and misreads 8 new ones",
                   "By the coins of problem 2 luck does as well in one case of ten",
                   "Four committees of ours make 29, 25, 33 and 31",
-                  "misreads 25, and reaches the bar with nothing to spare. That was luck",
+                  "misreads 25, and reaches the bar with nothing to spare. That was luck: two more of its "
+                  "kind misread 33 and 31",
                   "The three make 29.7 ± 4.2 errors in the mean, and 21.3 ± 3.1 without the disputed labels",
                   "Beside our re-run the second fixes 16 digits and misreads 5 new ones, the others fix 12 "
                   "and misread 9 and 7", "our four committees 8, 11, 2 and 6",
@@ -689,9 +695,9 @@ def test_the_ablation_is_what_their_page_says():
     assert min(more) > 10 and max(less) < 10
     assert (max(worth[what]["test"] for what in ("no-batch-norm", "blurred"))
             < min(worth[what]["test"] for what in ("plain-digits", "constant-rate")))
-    page = prose(ROOT / "book" / "18-last-thirty-three.ipynb")
+    page = " ".join(prose(ROOT / "book" / "18-last-thirty-three.ipynb").split())
     assert "The falling rate and the distortions matter most" in page
-    assert "with fewer\nthan ten" in page
+    assert "matter less, with fewer than ten" in page
 
 
 def test_foreign_digits_are_what_their_page_says():

@@ -271,6 +271,8 @@ def test_covered_digits_on_page_12():
     over_paper, at_once, knows, trained = map(shares, (over_paper, at_once, knows, trained))
     assert (over_paper[3], at_once[3], knows[3]) == (50, 7, 90) and loss.endswith("5 epochs: 0.55")
     assert (trained[1], trained[3], trained[6], over_paper[6]) == (61, 93, 97, 98)
+    box = "its own answer is right for 7 % of them, and a probe reads 90 % off the same state"
+    assert box in text.replace("> ", "")
     assert min(np.subtract(trained, knows)) == -1 and "reads 93 percent, after 8 rows 61" in text
     for words in ("reads half of the digits", "reads one in fourteen, although a probe reads nine of ten",
                   "It pays with a point on whole digits", "The training loss stays at 0.55"):

@@ -36,7 +36,7 @@ def accuracies(name, count=3):
     return Result(name, record["settings"], record["runs"][:count], []).test_accuracies
 
 
-@pytest.mark.parametrize("number", "01 02 03 04 07 08 09 10 11 12 14 15 17 18 21".split())
+@pytest.mark.parametrize("number", "01 02 03 04 07 08 09 10 11 12 14 15 16 17 18 21".split())
 def test_problems_have_a_level_and_a_time(number):
     titles = re.findall(r"\*\*\d\. [^*]+\*\* (\S+ \S+ \S+)", page(number)[0].split("## Problems")[1])
     assert titles and all(re.match(r"\(★{1,3}, \d+ min", title) for title in titles), titles
