@@ -534,7 +534,7 @@ def test_plain_keras_is_what_their_page_says():
     assert round(before / steps) == 64 and relu.settings["epochs"] == 5 * modern.settings["epochs"]
     both = [f"{values.mean():.2f} ± {values.std(ddof=1):.2f} %"
             for values in (100 * result.test_accuracies for result in (modern, relu))]
-    assert f"reads {both[0]} of the test digits after 12 epochs" in page
+    assert f"read {both[0]} of the test digits after 12 epochs" in page
     assert f"{both[1]} after 60" in page
     validation = [np.mean([max(run["validation_accuracy"]) for run in result.runs])
                   for result in (relu, modern)]

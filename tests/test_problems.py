@@ -53,7 +53,7 @@ def test_page_03():
     assert "one in a thousand for the last pair, one in nineteen for the first and one in five" in words
     for sides, rows, unseen in ((" → 24 → 10 → 3", 20, 0), (" → 13 → 5 → 1", 22, 6)):
         numbers = [int(side) for side in sides.split(" → ")[1:]]
-        assert f"sides {numbers} a unit sees {rows} rows; unseen by all: {unseen}" in shown["third-layer"]
+        assert f"sides {numbers} a neuron sees {rows} rows; unseen by all: {unseen}" in shown["third-layer"]
         assert f"28{sides}" in words
     assert "with pooling 20" in words and "22$ pixels. The last six rows" in words
     assert "1,633,000 multiplications; with one convolutional layer 577,000" in shown["multiplications"]
