@@ -14,6 +14,7 @@ RIGHT = {
     "multiplications": dict(right=[24 * 24 * 20 * 25, 8 * 8 * 40 * 500, 640 * 100, 100 * 10]),
     "biases": dict(right=lambda kernel, bias: 2 * (bias - kernel.sum(axis=0)),
                    inputs=(np.arange(12.0).reshape(4, 3) - 4, np.arange(3.0))),
+    "penalty": dict(right=[0.1 / (2 * 5_000), 0.1 / (2 * 25_000)]),
     "copies": dict(right=[1_250_000, 125_000, 1_250_000 * 784]),
     "geometric-mean": dict(
         right=lambda x, W, b: np.exp(z := x @ W / 2 + b) / np.exp(z).sum(),

@@ -1,6 +1,6 @@
 """A Sphinx extension: pages have the number of their file, and figures that of their page.
 
-So book/04-activations.ipynb is "4. Activations", and its second figure "Figure 4.2". Sphinx itself would
+So book/10-dropout.ipynb is "10. Dropout", and its second figure "Figure 10.2". Sphinx itself would
 begin at 1, or number the figures from the first page to the last.
 """
 

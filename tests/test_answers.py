@@ -85,6 +85,11 @@ WRONG = {
         (1_633_000, "shape (), expected (4,)"),
         ([288_000, 64_000, 64_000, 1_000], "1 of 4 numbers are wrong, the first at [1]"),  # one map only
     ],
+    "penalty": [
+        ([2e-5, 4e-6], "off by a factor, the same everywhere"),  # the 2 forgotten
+        ([1e-5, 1e-5], "1 of 2 numbers are wrong, the first at [1]"),
+        (1e-5, "shape (), expected (2,)"),
+    ],
     "parameters": [(7_840, "too small"), (79_510, "too large"), (785, "off by a power of ten"),
                    ((7_840, 10), "shape (2,), expected ()")],
 }

@@ -319,7 +319,7 @@ def test_claims_in_the_code_are_the_chapters(path):
 ORDERINGS = [
     ("02", "is better than the shallow one in every run", "conv-pool", "shallow"),
     ("02", "stays below, by more than the runs differ", "conv-pool", "conv-pool-no-fc"),
-    ("04", "each ReLU run is better than each sigmoid run", "relu", "two-conv-pool"),
+    ("05", "each ReLU run is better than each sigmoid run", "relu", "two-conv-pool"),
     ("10", "each of them is better than our network with 100 neurons", "dropout", "expanded"),
     ("15", "is better than the shallow one in every run", "lstm-rows", "shallow"),
     ("15", "and worse than the convolutional one in every run", "conv-pool", "lstm-rows"),
@@ -541,7 +541,7 @@ def test_plain_keras_is_what_their_page_says():
     assert round(before / steps) == 64 and relu.settings["epochs"] == 5 * modern.settings["epochs"]
     both = [f"{values.mean():.2f} ± {values.std(ddof=1):.2f} %"
             for values in (100 * result.test_accuracies for result in (modern, relu))]
-    assert f"reads {both[0]} of the test digits after 12 epochs" in page
+    assert f"read {both[0]} of the test digits after 12 epochs" in page
     assert f"{both[1]} after 60" in page
     validation = [np.mean([max(run["validation_accuracy"]) for run in result.runs])
                   for result in (relu, modern)]

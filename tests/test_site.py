@@ -204,7 +204,7 @@ def test_the_site_opens_from_files(page):
 
 
 def test_print_shows_solutions_and_whole_lines_but_no_navigation(page):
-    page.goto("book/04-activations.html")
+    page.goto("book/05-relu.html")
     wait_for_maths(page)
     page.emulate_media(media="print")
     for part in ("#pst-primary-sidebar", "#pst-secondary-sidebar", ".prev-next-footer", ".bd-header-article"):
