@@ -139,6 +139,10 @@ def test_page_09():
 
 def test_page_01():
     words, shown = page("01")
+    mean = 100 * accuracies("shallow").mean()
+    assert f"{mean:.2f} % of the test digits, in the mean of three runs" in words
+    assert min(accuracies("shallow")) > 0.9780 and "a little above the first" in words
+    assert round(100 * (0.98 * 0.02 / 10_000) ** 0.5, 2) == 0.14 and "or 0.14 of a point" in words
     assert "0.846; a million trials give 0.846" in shown["luck"] and "\\approx 0.85$" in words
     assert "7,850 parameters" in shown["parameters"] and "has 7,850 parameters, a tenth of" in words
     few, shallow = (accuracies(name) for name in ("softmax-only", "shallow"))
@@ -176,6 +180,13 @@ def test_page_11():
 
 def test_page_02():
     words, shown = page("02")
+    shallow, one_layer = (runs(name, "test_accuracy")[:3] for name in ("shallow", "conv-pool"))
+    assert (one_layer.min(axis=0) > shallow.max(axis=0)).all()
+    assert "is better than the shallow one in every run and after every epoch" in words
+    before, after = (10_000 - 1e4 * accuracies(name).mean() for name in ("shallow", "conv-pool"))
+    assert 0.4 < 1 - after / before < 0.5 and "More than four in ten" in words
+    for name, said in (("conv-pool", "98.85"), ("shallow", "97.91")):
+        assert f"{100 * accuracies(name).mean():.2f}" == said and f"{said} %" in words
     assert "tenth of the one above" in words and round(289_630 / (520 + 28_810)) == 10
     assert "29,330" in shown["windows"] and "115,730" in shown["windows"] and round(115_730 / 29_330) == 4
     shuffled, windows = (re.findall(r"([\d.]+)%", shown[cell]) for cell in ("shuffled", "windows"))
