@@ -69,7 +69,7 @@ def test_page_13():
     assert re.findall("yes|no", shown["differences"]) == ["no", "yes", "yes", "no", "no"]
     assert "Steps of $10^{-4}$ and $10^{-6}$ give the gradient to a millionth" in words
     assert 3 * 26 + 10 * (3 * 144 + 1) == 4408 and "each of the 4,408 parameters" in words
-    assert 24 * 24 == 576 and "over 576 places, of which at most 144" in words
+    assert 24 * 24 == 576 and "over the 576 places of a digit, of which at most 144" in words
 
 
 def test_page_03():
