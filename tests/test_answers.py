@@ -79,6 +79,16 @@ WRONG = {
         (lambda epoch: 0.2 * 0.5 ** (epoch // 10), "off by a factor, the same everywhere"),
         (lambda epoch: 0.1, "shape (), expected (60,)"),
     ],
+    "places": [
+        ([[25, 13], [23, 12], [21, 11]], "3 of 6 numbers are wrong, the first at [0, 0]"),  # moves
+        ([26, 24, 22], "shape (3,), expected (3, 2)"),
+        ([[26, 13.5], [24, 12.5], [22, 11.5]], "dtype float64: whole numbers are expected"),  # not rounded
+    ],
+    "shared-out": [
+        (lambda a, e: e * a, "off by a factor, the same everywhere"),  # no root
+        (lambda a, e: e * (a == a.max()), "4 of 4 numbers are wrong, the first at [0]"),  # max-pooling
+        (lambda a, e: e / 4, "shape (), expected (4,)"),
+    ],
     "luck": [(0.5, "too small"), (1.0, "too large"), (-0.846, "right size, wrong sign")],
     "multiplications": [
         ([500, 20_000, 64_000, 1_000], "2 of 4 numbers are wrong, the first at [0]"),  # weights

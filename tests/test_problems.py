@@ -36,10 +36,40 @@ def accuracies(name, count=3):
     return Result(name, record["settings"], record["runs"][:count], []).test_accuracies
 
 
-@pytest.mark.parametrize("number", "01 02 03 04 05 06 07 08 09 10 11 12 14 15 16 17 18 21".split())
+@pytest.mark.parametrize("number", [f"{number:02}" for number in range(22)])
 def test_problems_have_a_level_and_a_time(number):
     titles = re.findall(r"\*\*\d\. [^*]+\*\* (\S+ \S+ \S+)", page(number)[0].split("## Problems")[1])
     assert titles and all(re.match(r"\(★{1,3}, \d+ min", title) for title in titles), titles
+
+
+def test_page_00():
+    words, shown = page("00")
+    assert "(5 × 5 + 1) =    520\n" in shown["cell-28"] and "30    = 23,550\n" in shown["cell-28"]
+    assert "20 feature maps take 520 parameters" in words and "fully connected layer > takes 23,550" in words
+    assert shown["cell-41"].startswith(f"outputs [{' '.join(10 * ['0.1'])}]\n")
+    assert "All ten outputs are 0.1" in words and "agrees with our NumPy: True" in shown["cell-43"]
+    assert re.findall(r"(\[.*?\])", shown["places"]) == [row for pair in ([26, 13], [24, 12], [22, 11])
+                                                          for row in 2 * [str(pair)]]
+    assert "by 180°: True" in shown["dot"] and "shows the filter turned by 180°" in words
+    rows = re.findall(r"(True|False) +(\d\.\d+) +(\d\.\d+)$", shown["cell-47"], re.M)
+    assert [moved for moved, *_ in rows] == 3 * ["True"]
+    assert "moves by one neuron and does not change" in words
+    assert all(0.65 < float(pooled) / float(change) < 0.9 for _, change, pooled in rows)
+    assert "change less than the feature maps themselves, but not by a great deal" in words
+
+
+def test_page_13():
+    words, shown = page("13")
+    assert shown["as-keras"].count("as Keras: True\n") == 4
+    assert "All four gradients are those of Keras" in words
+    assert shown["way-down"].count("as Keras: True\n") == 2
+    cells = json.loads((ROOT / "book" / "13-back-propagation.ipynb").read_text("utf-8"))["cells"]
+    (code,) = ("".join(cell["source"]) for cell in cells if cell["id"] == "as-keras")
+    assert "atol=1e-6" in code and "those of Keras, to a millionth" in words
+    assert re.findall("yes|no", shown["differences"]) == ["no", "yes", "yes", "no", "no"]
+    assert "Steps of $10^{-4}$ and $10^{-6}$ give the gradient to a millionth" in words
+    assert 3 * 26 + 10 * (3 * 144 + 1) == 4408 and "each of the 4,408 parameters" in words
+    assert 24 * 24 == 576 and "over the 576 places of a digit, of which at most 144" in words
 
 
 def test_page_03():
@@ -116,6 +146,10 @@ def test_page_09():
 
 def test_page_01():
     words, shown = page("01")
+    mean = 100 * accuracies("shallow").mean()
+    assert f"{mean:.2f} % of the test digits, in the mean of three runs" in words
+    assert min(accuracies("shallow")) > 0.9780 and "a little above the first" in words
+    assert round(100 * (0.98 * 0.02 / 10_000) ** 0.5, 2) == 0.14 and "or 0.14 of a point" in words
     assert "0.846; a million trials give 0.846" in shown["luck"] and "\\approx 0.85$" in words
     assert "7,850 parameters" in shown["parameters"] and "has 7,850 parameters, a tenth of" in words
     few, shallow = (accuracies(name) for name in ("softmax-only", "shallow"))
@@ -153,6 +187,13 @@ def test_page_11():
 
 def test_page_02():
     words, shown = page("02")
+    shallow, one_layer = (runs(name, "test_accuracy")[:3] for name in ("shallow", "conv-pool"))
+    assert (one_layer.min(axis=0) > shallow.max(axis=0)).all()
+    assert "is better than the shallow one in every run and after every epoch" in words
+    before, after = (10_000 - 1e4 * accuracies(name).mean() for name in ("shallow", "conv-pool"))
+    assert 0.4 < 1 - after / before < 0.5 and "More than four in ten" in words
+    for name, said in (("conv-pool", "98.85"), ("shallow", "97.91")):
+        assert f"{100 * accuracies(name).mean():.2f}" == said and f"{said} %" in words
     assert "tenth of the one above" in words and round(289_630 / (520 + 28_810)) == 10
     assert "29,330" in shown["windows"] and "115,730" in shown["windows"] and round(115_730 / 29_330) == 4
     shuffled, windows = (re.findall(r"([\d.]+)%", shown[cell]) for cell in ("shuffled", "windows"))
