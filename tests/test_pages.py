@@ -98,3 +98,18 @@ def test_the_map_shows_what_each_page_needs():
     assert all(y != below or after - x >= routes.BOX for (y, x), (below, after) in zip(boxes, boxes[1:]))
     assert all(number in routes.TWO_HOURS for two in routes.TWO_HOURS for number in before(two, needs))
     assert routes.needed({0: [], 1: [0], 2: [0, 1]}) == {0: set(), 1: {0}, 2: {1}}
+
+
+def test_the_ways_through_are_those_of_the_pages():
+    index = (ROOT / "book" / "index.md").read_text("utf-8")
+    minutes = sum(int(page.frame["minutes"]) for page in PAGES if page.number in routes.TWO_HOURS)
+    assert 35 <= minutes <= 65, "one hour to read"
+    rows = re.findall(r"^\| \d\. .*", index, re.M)
+    assert len(rows) == 4
+    for row in rows:
+        _, _, taught, problems, _ = row.split("|")
+        pages_taught = re.findall(r"\((\S+)\)", taught)
+        for address, numbers in re.findall(r"\((\S+)\): ([\d, ]+)", problems):
+            assert address in pages_taught
+            text = (ROOT / "book" / address).read_text("utf-8")
+            assert all(f"**{number}. " in text for number in numbers.split(", ")), f"{address}: {numbers}"
