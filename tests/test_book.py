@@ -760,8 +760,15 @@ def test_the_vote_is_what_their_page_says():
     alone, vote = (answers != labels).sum(axis=1), (nets.vote(answers) != labels).sum()
     assert len(answers) == 5 and 33 < vote < min(alone)
     assert 5 <= alone.mean() - vote <= 9 and vote - 33 < 33**0.5
-    assert "Our five dropout networks together make fewer errors than any of them alone" in " ".join(
-        prose(ROOT / "book" / "11-ensemble.ipynb").split())
+    page = " ".join(prose(ROOT / "book" / "11-ensemble.ipynb").split())
+    assert "Our five dropout networks together make fewer errors than any of them alone" in page
+    assert (round(alone.mean() - vote), vote, round(alone.mean(), 1)) == (6, 38, 44.4)
+    assert "Six digits in 10,000: our vote misreads 38, a single member 44.4 in the mean" in " ".join(
+        page.split("> "))
+    (disputed,) = [cell for cell in cells(ROOT / "book" / "11-ensemble.ipynb", "code")
+                   if cell["id"] == "cell-16"]
+    assert "dropout     10 of 38 errors" in text_of(disputed["outputs"][-1])
+    assert "Ten of our vote's 38 errors are such digits" in page
 
 
 def test_the_table_of_results_is_that_of_the_ledger():

@@ -133,12 +133,23 @@ def test_moved_digits_are_what_their_page_says():
 
 def test_page_09():
     words, shown = page("12")
+    assert "\n6 filters never answer, 12 answer on more than a tenth of all windows\n" in shown["cell-13"]
+    rows = [line.split() for line in shown["cell-13"].splitlines()[1:21]]
+    assert [row[-1] for row in rows].count("dead") == 6
+    assert all((row[1], row[2]) == ("1.00", row[4]) for row in rows if row[-1] == "dead")
+    assert sum(row[1] == "1.00" for row in rows if row[-1] != "dead") == 2
+    for said in ("six of our twenty are dead", "Six of the twenty filters never answer",
+                 "Two more answer so rarely"):
+        assert said in words
+    alone, *left = map(float, re.findall(r"length × (\d\.\d{4})", shown["cell-15"]))
+    assert len(left) == 6 and max(abs(np.subtract(left, alone))) < 0.001
+    assert f"multiplied by {alone}" in words and "agree to within a thousandth" in words
     assert re.findall(r"(\d+) +(\d+)$", shown["woken"], re.M) == [("6", "6"), ("0", "0")]
-    assert ("with He's start no filter is silent, neither before training nor after it, where the "
-            "chapter's start leaves six of the twenty silent for good") in words
+    assert ("with He's start no filter is dead, neither before training nor after it, where the "
+            "chapter's start leaves six of the twenty dead for good") in words
     assert "the same answers: True" in shown["ten-times"]
-    assert "0 of 6 silent filters could be woken" in shown["best-sums"]
-    assert "It wakes none of the six silent filters" in words
+    assert "0 of 6 dead filters could be woken" in shown["best-sums"]
+    assert "It wakes none of the six dead filters" in words
     (least, most), (dead, _) = re.findall(r" (\d\.\d+) (\d\.\d+)$", shown["slopes"], re.M)
     assert (least, most, dead) == ("0.046", "0.250", "0.000") and round(0.250 / 0.046) == 5
     assert f"is {least}, a fifth of the {most} that a sigmoid can have" in words
