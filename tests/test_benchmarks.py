@@ -190,6 +190,16 @@ def test_stored_results_bear_out_the_page(stored):
         fit, ours = first[f"fit {backend}"], first[f"nets.train {backend}"]
         assert ours["seconds"] < fit["seconds"] and abs(ours["accuracy"] - fit["accuracy"]) < 0.01
 
+    page = json.loads((ROOT / "book" / "22-speed.ipynb").read_text("utf-8"))["cells"]
+    words = " ".join(" ".join("".join(cell["source"]) for cell in page).replace("\n> ", "\n").split())
+    for how, said in (("nets.train jax", "takes {} ms with `nets.train` on JAX,"),
+                      ("fit jax", "{} ms with Keras' `fit`"), ("fit tensorflow", "{} ms with Keras' `fit`"),
+                      ("matrix products jax", "{} ms for its bare matrix products")):
+        assert said.format(f"{two[how]:.1f}") in words
+    more = [ms["shallow", other, 1, 1] - ms["shallow", "nets.train jax", 1, 1] for other in others]
+    assert f"Dispatch costs from {min(more):.1f} to {max(more):.1f} ms a step" in words
+    assert "then rises, even for the products alone" in words  # both as above
+
 
 def test_the_page_on_clusters_has_todays_sum():
     text = growth.PAGE.read_text("utf-8")
