@@ -414,8 +414,8 @@ def test_figures_fit_320_pixels(show, figure):
     page = show(figure, viewport={"width": 320, "height": 640}, reduced_motion="reduce")
     if figure == "draw":
         draw(page, STROKES[7])
-        for stage in ("probabilities", "hidden", "maps2"):
-            look(page, stage, 0, 4, 4)
+        for layer, stage in ((3, "probabilities"), (2, "hidden"), (1, "maps2")):
+            assert look(page, stage, 0)["layer"] == layer
             fits(page, 320)
     fits(page, 320)
 
