@@ -414,8 +414,14 @@ def test_figures_fit_320_pixels(show, figure):
     page = show(figure, viewport={"width": 320, "height": 640}, reduced_motion="reduce")
     if figure == "draw":
         draw(page, STROKES[7])
-        look(page, "maps2", 3, 4, 4)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        for layer, stage in ((3, "probabilities"), (2, "hidden"), (1, "maps2")):
+            assert look(page, stage, 0)["layer"] == layer
+            fits(page, 320)
+    fits(page, 320)
+
+
+def fits(page, width):
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     outside = page.locator(".live-figure *:not(.live-unseen, .live-scroll *)").evaluate_all("""(all) => {
         const figure = document.querySelector(".live-figure").getBoundingClientRect();
         return all.filter(e => e.getBoundingClientRect().right > figure.right).map(e => e.outerHTML);
@@ -467,6 +473,113 @@ def test_a_click_explains_any_number(show, network):
     powers = [look(page, "probabilities", digit) for digit in range(10)]
     powers = np.exp([found["sum"] + found["bias"] for found in powers])
     assert found["value"] == pytest.approx((powers / powers.sum())[4], abs=1e-5)
+
+
+def shares(page):
+    """What the lists say for and against: neurons, and their numbers."""
+    lists = [side.locator("li:visible").all_inner_texts() for side in page.locator(".live-side").all()]
+    row = re.compile(r"neuron (\d+)\s+([+−]\d+\.\d+)\s")
+    found = [[row.match(text).groups() for text in texts] for texts in lists]
+    return [[(int(neuron), float(number.replace("−", "-"))) for neuron, number in side] for side in found]
+
+
+def test_one_answer_against_another(show, network):
+    page = show("draw", "float32", viewport={"width": 1000, "height": 1400})
+    draw(page, STROKES[7])
+    image = np.reshape(page.evaluate("[...readingDigits.draw.preprocess(readingDigits.draw.ink(), 280)]"),
+                       (1, 28, 28, 1))
+    hidden = keras_stages(network, image.astype("float32"))["hidden"][0]
+    kernel, bias = network.layers[4].get_weights()
+    logits = hidden @ kernel + bias
+    ranks = [int(digit) for digit in logits.argsort()[::-1]]  # the most likely first
+    page.get_by_role("button", name=f"why {ranks[0]} and not {ranks[1]}?").click()
+    choice = page.get_by_label("compare it with")
+    for one, other, chosen in ((0, 1, False), (1, 0, False), (0, 2, True), (5, 2, False), (2, 0, False),
+                               (4, 9, True)):
+        one, other = ranks[one], ranks[other]
+        page.get_by_label("number", exact=True).fill(str(one))
+        if chosen:
+            choice.select_option(str(other))
+        assert choice.input_value() == str(other)
+        found = page.evaluate("readingDigits.looking.explained")
+        assert (found["layer"], found["map"]) == (3, one)
+        against, difference = found["against"], logits[one] - logits[other]
+        expected = hidden * (kernel[:, one] - kernel[:, other])
+        np.testing.assert_allclose(against["shares"], expected, atol=1e-3)
+        assert against["total"] == pytest.approx(difference, abs=1e-3)
+        assert sum(against["shares"]) + against["bias"] == pytest.approx(difference, abs=1e-3)
+        for sign, side in zip((1, -1), shares(page), strict=True):
+            order = [n for n in (-sign * expected).argsort() if sign * expected[n] > 0][:4]
+            assert [n for n, _ in side] == order
+            np.testing.assert_allclose([value for _, value in side], expected[order], atol=0.006)
+        said = page.get_by_text(f"{one} against {other}: ").first.inner_text()
+        many, few = (expected > 0).sum(), (expected < 0).sum()
+        assert f"{many} neurons speak for {one}, {few} for {other}; " in said
+        winner, times = re.search(r"together, (\d) is (.+) times as likely", said).groups()
+        assert int(winner) == (one if difference > 0 else other)
+        ratio = np.exp(abs(difference))
+        if ratio > 1e6:
+            assert times == "over a million"
+        else:
+            assert float(times.replace(",", "")) == pytest.approx(ratio, rel=0.06)
+
+
+def test_buttons_lead_from_an_answer_down_to_the_drawing(show):
+    """By keyboard: each explains a number that the one before is made of."""
+    page = show("draw", viewport={"width": 1000, "height": 1400})
+    page.get_by_role("button", name="take a 7").press("Enter")
+    page.wait_for_function("readingDigits.draw.probabilities")
+    page.get_by_role("button", name="why 7 and not").press("Enter")
+    page.wait_for_function("""[...document.querySelectorAll("output")].some(({ textContent }) =>
+        textContent.startsWith("Answers, number 7. 7 against "))""")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "SELECT"
+    other = page.get_by_label("compare it with").input_value()
+    for side, (neuron, _) in enumerate([shares(page)[0][1], shares(page)[1][0]]):
+        page.locator(".live-side").nth(side).get_by_text(f"neuron {neuron}", exact=True).press("Enter")
+        found = page.evaluate("readingDigits.looking.explained")
+        assert (found["layer"], found["map"]) == (2, neuron)
+        assert page.evaluate("document.activeElement.ariaLabel") == "How this number comes about"
+        page.get_by_role("button", name=f"back to 7 against {other}").press("Enter")
+        assert page.evaluate("readingDigits.looking.explained.layer") == 3
+    page.locator(".live-side button").first.press("Enter")
+    for layer in (1, 0):
+        above = page.evaluate("readingDigits.looking.explained")
+        page.get_by_role("button", name=f"on to map {above['channel']}, row ").press("Enter")
+        found = page.evaluate("readingDigits.looking.explained")
+        inputs, products = (above[name][above["channel"]] for name in ("inputs", "products"))
+        assert (found["layer"], found["map"]) == (layer, above["channel"])
+        largest = inputs[np.argmax(np.abs(products))]
+        assert found["value"] == max(found["square"]) == pytest.approx(largest, abs=1e-6)
+    assert page.get_by_role("button", name="on to").count() == 0
+    page.get_by_role("button", name=f"back to 7 against {other}").click()
+    assert page.evaluate("readingDigits.looking.explained.map") == 7
+
+
+def test_what_a_hidden_neuron_sees_most_is_framed_in_the_drawing(show):
+    """The frame holds all that the largest product of the chosen map is made of: nothing else changes it."""
+    page = show("draw", viewport={"width": 1000, "height": 1400})
+    draw(page, STROKES[7])
+    page.get_by_role("button", name="why 7 and not").click()
+    page.locator(".live-side button").first.click()
+    channel = page.evaluate("readingDigits.looking.explained.channel")
+    picture = page.locator(".live-explained .live-picture").nth(2)
+    frame, whole = picture.locator(".live-frame").bounding_box(), picture.locator("canvas").bounding_box()
+    pixel = whole["width"] / 28
+    column, row = (round((frame[axis] - whole[axis]) / pixel) for axis in "xy")
+    assert frame["width"] == pytest.approx(14 * pixel, abs=0.5)
+    assert picture.locator("canvas").evaluate("canvas => canvas.width") == 28
+    page.get_by_role("button", name="on to map").click()
+    found = page.evaluate("readingDigits.looking.explained")
+    assert (found["map"], 2 * found["row"], 2 * found["column"]) == (channel, row, column)
+    alone = page.evaluate("""([map, row, column]) => {
+        const { classify, ink, preprocess } = readingDigits.draw;
+        const inside = (i, from) => i >= from && i < from + 14;
+        const pixels = preprocess(ink(), 280).map((value, i) =>
+            (inside(Math.floor(i / 28), row) && inside(i % 28, column) ? value : 0));
+        return classify(pixels).maps2[40 * (8 * row / 2 + column / 2) + map];
+    }""", [channel, row, column])
+    assert alone == pytest.approx(found["value"], abs=1e-6) and alone > 0
 
 
 def test_the_picture_grows_out_of_the_map_that_is_clicked(show):

@@ -108,7 +108,6 @@ def use_figures(page):
 
 @per_page
 def test_page_is_accessible(page, name):
-    from axe_playwright_python.sync_playwright import Axe
     page.goto(name)
     wait_for_maths(page)
     page.add_style_tag(content="* { animation: none !important; transition: none !important }")
@@ -122,6 +121,14 @@ def test_page_is_accessible(page, name):
         }
     }""")
     use_figures(page)
+    assert_accessible(page)
+    if page.locator("#live-draw").count():
+        page.get_by_role("button", name="why 3 and not").click()
+        assert_accessible(page)
+
+
+def assert_accessible(page):
+    from axe_playwright_python.sync_playwright import Axe
     for theme, forced in (("light", "none"), ("dark", "none"), ("dark", "active")):
         page.emulate_media(color_scheme=theme, forced_colors=forced)
         page.locator(f"html[data-theme={theme}]").wait_for()

@@ -130,6 +130,7 @@
   const input = pixels(28, { role: "img", "aria-label": "The digit as the network gets it, 28 by 28 pixels" });
   const caption = element("p", { class: "live-note" });
   const [region, announce] = announcer();
+  const why = element("button", { type: "button", hidden: "", click: () => look.why() });
 
   const inside = element("div"); // the network at a glance, when it is there
   const figure = element("div", { class: "live-figure", role: "group", "aria-label": "Draw a digit" },
@@ -140,7 +141,7 @@
           element("button", { type: "button", click: undo }, "undo"), "or take a digit of the test set:"),
         element("div", { class: "live-samples" }, ...DIGITS.map((digit) => element("button",
           { type: "button", "aria-label": `take a ${digit}`, click: () => take(digit) }, `${digit}`)))),
-      element("div", { class: "live-reading" }, answer, element("ol", { class: "live-bars" }, ...bars.map(({ row }) => row)),
+      element("div", { class: "live-reading" }, answer, element("ol", { class: "live-bars" }, ...bars.map(({ row }) => row)), why,
         element("div", { class: "live-input" }, input, "what the network gets: 28 × 28 pixels, scaled and centred"))),
     region, inside, caption);
 
@@ -229,7 +230,9 @@
 
     paintMap(input, drawn ?? new Uint8Array(784), 1, 0, 255);
     look?.show(read);
-    const best = read ? read.probabilities.indexOf(Math.max(...read.probabilities)) : null;
+    const [best, second] = read ? [...DIGITS].sort((a, b) => read.probabilities[b] - read.probabilities[a]) : [null];
+    why.hidden = !read;
+    why.textContent = `why ${best} and not ${second}?`;
     for (const { row, bar, number, digit } of bars) {
       bar.style.width = read ? `${100 * read.probabilities[digit]}%` : 0;
       number.textContent = read ? percent(read.probabilities[digit]) : "–";

@@ -1,4 +1,4 @@
-// Look into the network: all its stages at a glance, and how any number in it comes about.
+// Look into the network: all its stages at a glance, how any number in it comes about, and why one answer and not another.
 "use strict";
 {
   const {
@@ -43,7 +43,15 @@
     return { inputs, weights, products, sums, sum, bias, value: value(at.row, at.column), square };
   }
 
-  /** The figure, and show(stages) for what the network makes of a drawing, or null. */
+  /** Why one answer and not another: the share of each hidden neuron in the difference of their sums. */
+  function compare(network, stages, one, other) {
+    const [kernel, biases] = network.layers[3], { hidden } = stages;
+    const shares = Array.from(hidden, (value, n) => value * (kernel[10 * n + one] - kernel[10 * n + other]));
+    const sum = shares.reduce((a, b) => a + b, 0), bias = biases[one] - biases[other];
+    return { other, shares, sum, bias, total: sum + bias };
+  }
+
+  /** The figure, show(stages) for what the network makes of a drawing, or null, and why(): the answer explained. */
   readingDigits.look = (network) => {
     let stages = null, at = null, channel = 0; // what is shown, which number is explained, and which map before it
 
@@ -124,9 +132,87 @@
     const slide = element("button", { type: "button", click: openField }, "slide this kernel over your digit");
     const field = element("div");
     const [region, announce] = announcer();
-    const panel = element("div", { hidden: "", class: "live-explained" }, element("div", { class: "live-columns" }, ...pictures), tiles, tables,
-      formula, pooling, element("div", { class: "live-buttons" }, slide), field, region);
+    const panel = element("div",
+      { hidden: "", class: "live-explained", role: "group", tabindex: -1, "aria-label": "How this number comes about" },
+      element("div", { class: "live-columns" }, ...pictures), tiles, tables, formula, pooling, field, region);
     const hint = element("p", { class: "live-note" }, "Click any place of any map to see how its number comes about, or choose one here.");
+
+    // ---- one answer against another, and the way down to the drawing ----
+
+    let lead = null, compared = null; // where the way goes on, and back
+    const on = element("button", { type: "button", click: () => follow(lead) });
+    const back = element("button", { type: "button", click: () => follow(compared) });
+    const otherChoice = element("select", { change: () => go({ ...at, other: otherChoice.selectedIndex }) },
+      ...Array.from({ length: 10 }, (_, digit) => element("option", {}, `${digit}`)));
+    const verdict = element("p", { class: "live-best" }), reckoning = element("p");
+    const sides = [1, -1].map((sign) => {
+      const rows = Array.from({ length: 4 }, () => {
+        const button = element("button", { type: "button", click: () => follow({ layer: 2, map: row.neuron }) });
+        const bar = element("span", { class: "live-bar" }), number = element("span"), terms = element("span", { class: "live-note" });
+        const item = element("li", {}, button, element("span", { class: "live-track" }, bar), number, terms);
+        const row = { neuron: 0, item, button, bar, number, terms };
+        return row;
+      });
+      return { sign, rows, title: element("p", { class: "live-title" }) };
+    });
+    const versus = element("div", { role: "group", "aria-label": "Compare two answers" },
+      element("div", { class: "live-buttons" }, element("label", {}, "compare it with ", otherChoice)), verdict,
+      element("div", { class: "live-columns" }, ...sides.map(({ sign, rows, title }) => element("div", { class: "live-side" },
+        title, element("ol", { class: `live-shares ${sign > 0 ? "live-for" : ""}` }, ...rows.map(({ item }) => item))))),
+      reckoning);
+    panel.prepend(versus);
+    field.before(element("div", { class: "live-buttons" }, on, back, slide));
+
+    /** The number of the chosen map before it that has the largest product, and in its square won the pooling. */
+    function before(products) {
+      if (at.layer === 0) return null;
+      if (at.layer === 3) return { layer: 2, map: channel };
+      const sizes = products.map(Math.abs), k = sizes.indexOf(Math.max(...sizes)), { window } = LAYERS[at.layer];
+      return winner({ layer: at.layer - 1, map: channel, row: 2 * (at.row + Math.floor(k / window)),
+        column: 2 * (at.column + (k % window)) });
+    }
+
+    /** Explain this number, from a button that may go. */
+    function follow(to) {
+      go(to, true);
+      panel.focus({ preventScroll: true });
+      (versus.hidden ? source : versus).scrollIntoView({ block: "nearest" });
+    }
+
+    function contrast() {
+      const best = [...stages.probabilities.keys()].filter((digit) => digit !== at.map)
+        .reduce((a, b) => (stages.probabilities[b] > stages.probabilities[a] ? b : a));
+      const other = at.other === undefined || at.other === at.map ? best : at.other;
+      compared = at;
+      [...otherChoice.options].forEach((option, digit) => option.disabled = digit === at.map);
+      otherChoice.selectedIndex = other;
+      const found = compare(network, stages, at.map, other), { shares, sum, bias, total } = found;
+      const longest = Math.max(...shares.map(Math.abs)) || 1;
+      const [many, few] = sides.map(({ sign, rows, title }) => {
+        const order = [...shares.keys()].filter((n) => sign * shares[n] > 0).sort((a, b) => sign * (shares[b] - shares[a]));
+        title.textContent = `most for ${sign > 0 ? at.map : other}`;
+        rows.forEach((row, i) => {
+          row.item.hidden = i >= order.length;
+          if (row.item.hidden) return;
+          const n = row.neuron = order[i], [weight, less] = [at.map, other].map((digit) => network.layers[3][0][10 * n + digit]);
+          row.button.textContent = `neuron ${n}`;
+          row.bar.style.width = `${100 * Math.abs(shares[n]) / longest}%`;
+          row.number.textContent = `${sign > 0 ? "+" : ""}${decimal(shares[n])}`;
+          row.terms.textContent = `${decimal(stages.hidden[n])} × (${decimal(weight)} ${less < 0 ? "+" : "−"} ${decimal(Math.abs(less))})`;
+        });
+        return order.length;
+      });
+      const ratio = Math.exp(Math.abs(total)), digits = { minimumSignificantDigits: 2, maximumSignificantDigits: 2 };
+      const times = ratio < 1e6 ? ratio.toLocaleString("en", digits) : "over a million";
+      verdict.textContent = `${at.map} against ${other}: ${many} neurons speak for ${at.map}, ${few} for ${other}; `
+        + `together, ${total > 0 ? at.map : other} is ${times} times as likely.`;
+      reckoning.textContent = "Each is the activation times the difference of its weights to the two answers. "
+        + `Over all 100: ${decimal(sum)}. With the difference of the biases, ${decimal(bias)}: ${decimal(total)}. `
+        + `e to the power of ${decimal(Math.abs(total))}: ${times} times.`;
+      back.textContent = `back to ${at.map} against ${other}`;
+      return found;
+    }
+
     const figure = element("div", {}, overview, hint,
       element("div", { class: "live-buttons" }, element("label", {}, "look into ", layerChoice), mapLabel, rowLabel, columnLabel),
       panel);
@@ -137,7 +223,8 @@
       else {
         const { key, of, pooled } = LAYERS[to.layer], last = pooled ? sideOf(key) - 1 : 0;
         const inside = (value, last) => Math.max(0, Math.min(last, value || 0));
-        at = { layer: to.layer, map: inside(to.map, of - 1), row: inside(to.row, last), column: inside(to.column, last) };
+        at = { layer: to.layer, map: inside(to.map, of - 1), row: inside(to.row, last), column: inside(to.column, last),
+          other: to.other };
         if (fresh && stages) {
           const sums = explain(network, stages, at).sums.map(Math.abs);
           channel = sums.indexOf(Math.max(...sums));
@@ -147,7 +234,8 @@
       detail();
       if (panel.hidden) return;
       const { name, pooled } = LAYERS[at.layer], where = pooled ? `map ${at.map}, row ${at.row}, column ${at.column}` : `number ${at.map}`;
-      announce(`${name[0].toUpperCase()}${name.slice(1)}, ${where}. ${formula.textContent} ${pooling.textContent}`);
+      const words = [versus.hidden ? "" : verdict.textContent, formula.textContent, pooling.textContent];
+      announce(`${name[0].toUpperCase()}${name.slice(1)}, ${where}. ${words.filter(Boolean).join(" ")}`);
     }
 
     let cells = [], shape = null; // of the tables, which are made anew for another layer
@@ -180,6 +268,7 @@
       }
       const found = explain(network, stages, at), { inputs, weights, products, sums, sum, bias, value } = found;
       const hidden = from === "hidden", side = sideOf(from);
+      lead = before(products[channel]);
 
       // the map before it, this map, and what is pooled
       const large = (canvas, key, maps, map) => {
@@ -191,7 +280,9 @@
       else put(onSource, at.column, at.row, window, side);
       titles[0].textContent = at.layer === 0 ? "your digit, and the window" : hidden ? "the hidden neurons"
         : `pooled map ${channel} before it${window === side ? "" : ", and the window"}`;
-      pictures[1].hidden = pictures[2].hidden = !pooled;
+      pictures[1].hidden = !pooled;
+      pictures[2].hidden = hidden;
+      onPooled.className = `live-frame live-${pooled ? "square" : "field"}`;
       if (pooled) {
         const side = sideOf(key), [y, x] = [at.row >> 1, at.column >> 1];
         large(mapCanvas, key, of, at.map);
@@ -201,6 +292,13 @@
         put(onPooled, x, y, 1, side / 2);
         titles[1].textContent = `map ${at.map}: move to any neuron`;
         titles[2].textContent = "pooled";
+      } else if (key === "hidden") {
+        const { row, column } = lead;
+        put(onSource, column >> 1, row >> 1, 1, side);
+        large(pooledCanvas, "input", 1, 0);
+        put(onPooled, 2 * column, 2 * row, 14, 28); // the window of the window
+        const product = products[channel][4 * (row >> 1) + (column >> 1)];
+        titles[2].textContent = `your digit: where its largest product, ${decimal(product)}, comes from`;
       }
       canvases[STAGES.findIndex((stage) => stage.key === key)][key === "hidden" ? 0 : at.map].classList.add("live-here");
       canvases[STAGES.findIndex((stage) => stage.key === from)][hidden ? 0 : channel].classList.add("live-here");
@@ -227,7 +325,12 @@
       pooling.hidden = !pooled;
       pooling.textContent = pooled ? `Pooled, the largest of ${found.square.map(decimal).join(", ")}: ${decimal(Math.max(...found.square))}.` : "";
       slide.hidden = at.layer !== 0;
-      look.explained = { ...at, ...found, channel };
+      on.hidden = !lead;
+      if (lead) on.textContent = `on to ${hidden ? `neuron ${lead.map}` : `map ${lead.map}, row ${lead.row}, column ${lead.column}`}`;
+      versus.hidden = key !== "probabilities";
+      const against = versus.hidden ? null : contrast();
+      back.hidden = !versus.hidden || !compared;
+      look.explained = { ...at, ...found, channel, against };
     }
 
     /** The figure of the receptive field, on this digit and with this kernel. */
@@ -260,7 +363,8 @@
       detail();
     }
 
-    const look = { figure, show, explained: null };
+    const why = () => follow({ layer: 3, map: stages.probabilities.indexOf(Math.max(...stages.probabilities)) });
+    const look = { figure, show, why, explained: null };
     return readingDigits.looking = look;
   };
 }
