@@ -5,7 +5,7 @@ import textwrap
 
 WIDTH, BOX, HEIGHT, GAP = 480, 90, 46, 26
 IN_A_ROW = 5
-TWO_HOURS = {0, 1, 2, 3, 5, 7, 10, 11, 12}
+TWO_HOURS = {*range(8), *range(9, 13)}
 
 
 def needed(every):
