@@ -107,7 +107,7 @@ def test_the_ways_through_are_those_of_the_pages():
     rows = re.findall(r"^\| \d\. .*", index, re.M)
     assert len(rows) == 4
     for row in rows:
-        _, _, taught, problems, _ = row.split("|")
+        _, _, taught, _, problems, _ = row.split("|")
         pages_taught = re.findall(r"\((\S+)\)", taught)
         for address, numbers in re.findall(r"\((\S+)\): ([\d, ]+)", problems):
             assert address in pages_taught

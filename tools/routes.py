@@ -5,6 +5,7 @@ import textwrap
 
 WIDTH, BOX, HEIGHT, GAP = 480, 90, 46, 26
 IN_A_ROW = 5
+NAMES = {5: "ReLU", 13: "back-propagation", 16: "Simard, LeNet", 18: "last thirty-three", 19: "plain Keras"}
 TWO_HOURS = {*range(8), *range(9, 13)}
 
 
@@ -40,6 +41,20 @@ def places(needs):
     return found
 
 
+def way(at, start, end):
+    """The line from one page down to another, through the gaps of the rows between: a path's data."""
+    (x, y), (x_end, y_end) = at[start], at[end]
+    y += HEIGHT
+    path = f"M{x} {y}"
+    while y + GAP < y_end:
+        row = sorted(place for place, top in at.values() if top == y + GAP)
+        gaps = [4, *((a + b) / 2 for a, b in zip(row, row[1:])), WIDTH - 4]
+        gap = min(gaps, key=lambda gap: abs(gap - x_end))
+        path += f"C{x} {y + GAP} {gap:g} {y} {gap:g} {y + GAP}V{y + GAP + HEIGHT}"
+        x, y = f"{gap:g}", y + GAP + HEIGHT
+    return path + f"C{x} {y_end} {x_end} {y} {x_end} {y_end}"
+
+
 def picture(every):
     """The SVG of these pages, objects of `pages.Page`."""
     paths = {page.number: page.path for page in every}
@@ -49,12 +64,11 @@ def picture(every):
     lines = [f'<svg class="routes" viewBox="0 0 {WIDTH} {height}" xmlns="http://www.w3.org/2000/svg"',
              ' role="group" aria-label="The pages; a line leads from each down to those that need it">']
     for number, before in needs.items():
-        x, y = at[number]
-        lines += [f'<path d="M{at[other][0]} {at[other][1] + HEIGHT}C{at[other][0]} {y} {x} '
-                  f'{at[other][1] + HEIGHT} {x} {y}"/>' for other in sorted(before)]
+        lines += [f'<path d="{way(at, other, number)}"/>' for other in sorted(before)]
     for number, (x, y) in at.items():
         short = ' class="short"' if number in TWO_HOURS else ""
-        words = textwrap.wrap(f"{number} {paths[number].stem[3:].replace('-', ' ')}", 14)
+        name = NAMES.get(number, paths[number].stem[3:].replace("-", " "))
+        words = textwrap.wrap(f"{number} {name}", 14, break_on_hyphens=False)
         lines += [f'<a href="{paths[number].stem}.html"{short}>',
                   f'<rect x="{x - BOX / 2}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="5"/>']
         top = y + HEIGHT / 2 + 4 - 6.5 * (len(words) - 1)
