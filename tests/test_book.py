@@ -811,7 +811,8 @@ def test_the_story_in_one_picture():
 
     readme, index = (" ".join((ROOT / path).read_text().split()) for path in ("README.md", "book/index.md"))
     (first, said), *_, (last, claimed) = [figures.split(" · ") for figures in told[1::2]]
-    first_and_last = f"misreads {first} of MNIST's 10,000 test digits; the last, committees of ten, {last} in the mean."
+    first_and_last = (f"misreads {first} of MNIST's 10,000 test digits; "
+                      f"the last, committees of ten, {last} in the mean.")
     assert first_and_last in readme and first_and_last in index
     assert f"one hidden layer, {first} and {said}, to a committee of ten, {last} and {claimed}]" in readme
 
