@@ -3,9 +3,9 @@
 import html
 import textwrap
 
-WIDTH, BOX, HEIGHT, GAP = 480, 90, 46, 26
-IN_A_ROW = 5
-NAMES = {5: "ReLU", 13: "back-propagation", 16: "Simard, LeNet", 18: "last thirty-three", 19: "plain Keras"}
+WIDTH, BOX, HEIGHT, GAP = 360, 98, 46, 26
+IN_A_ROW = 3
+NAMES = {5: "ReLU", 13: "back propagation", 16: "Simard, LeNet", 18: "last thirty-three", 19: "plain Keras"}
 TWO_HOURS = {*range(8), *range(9, 13)}
 
 
