@@ -1,5 +1,6 @@
 """Pages keep to their frame and to their length (tools/pages.py counts)."""
 
+import ast
 import pathlib
 import re
 import statistics
@@ -114,3 +115,16 @@ def test_the_ways_through_are_those_of_the_pages():
             text = (ROOT / "book" / address).read_text("utf-8")
             for number in re.findall(r"\d+", numbers):
                 assert f"**{number}. " in text, f"{address} has no problem {number}"
+
+
+@per_page
+def test_imports_stand_on_top_and_are_public(page):
+    """In the set-up cell and the next; only the code page and plain Keras look inside `nets`."""
+    cells = [cell.source for cell in nbformat.read(page.path, as_version=4).cells if cell.cell_type == "code"]
+    found = [(number, node) for number, cell in enumerate(cells) if "%pip" not in cell
+             for node in ast.parse(cell).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    late = {ast.unparse(node) for number, node in found if number > 1}
+    assert late <= {"from answers import check"}, "but for what a reader's own cell needs"
+    named = {node.module for _, node in found if isinstance(node, ast.ImportFrom)}
+    inner = {name for name in named if name.startswith("nets.")}
+    assert not inner or page.number in (19, 21), f"a page shows public names only, not {inner}"
