@@ -664,6 +664,8 @@ def test_the_committee_is_what_their_page_says():
     assert spreads == ["29.7 ± 4.2", "21.3 ± 3.1"]
     beside = [((before & ~misread).sum(), (misread & ~before).sum()) for misread in three]
     assert beside == [(16, 5), (12, 9), (12, 7)]
+    assert ("each ten misread 25, 33 or 31 digits, and all thirty together 31"
+            in " ".join(prose(ROOT / "book" / "11-ensemble.ipynb").split()))
     alone = (thirty.argmax(axis=-1) != labels).sum(axis=1).reshape(3, 10).mean(axis=1)
     assert [round(mean - misread.sum()) for mean, misread in zip(alone, three)] == [11, 2, 6]
     assert (thirty.sum(axis=0).argmax(axis=-1) != labels).sum() == 31

@@ -3,9 +3,10 @@
 import functools
 import json
 import math
+import re
 
 import numpy as np
-from test_book import NOTEBOOKS, ROOT, cells, prose, text_of
+from test_book import NOTEBOOKS, ROOT, cells, prose, text_of, tool
 
 import nets
 
@@ -199,6 +200,8 @@ def test_gradients_on_page_10():
     (sigmoid, relu, he), (conv_sigmoid, conv_relu) = lengths("cell-07", 5), lengths("cell-10", 4)
     assert round((sigmoid[-1] / sigmoid[0]) ** 0.25) == 5 and 200 < sigmoid[-1] / sigmoid[0] < 1000
     assert "loses a factor of five at each layer" in text and "hundreds of times less" in text
+    assert "of sigmoids, as long as they guess" in text.replace("> ", "")
+    assert "After three epochs its front layers get out, all lines rise, and they meet (problem 1)" in text
     assert 1 < relu[-1] / relu[0] < 5 and max(he) < 1.5 * min(he) and "it is level" in text
     factors = [deep / front for front, deep in zip(conv_sigmoid, conv_sigmoid[1:])]
     assert (round(min(factors)), round(max(factors))) == (3, 6) and "a factor of three to six a layer" in text
@@ -240,6 +243,32 @@ def test_six_networks_on_page_06():
         shown["cell-18"].splitlines()[2:], (2, 1), strict=True))
     assert by_luck > claimed == 0.11
     assert "six equally good networks lie farther apart on average than the chapter's six do" in text
+    assert "of three and three equal runs luck does that once in ten" in text
+    assert 2 / math.comb(6, 3) == 1 / 10
+
+
+def test_what_dropout_gains():
+    """By the spread of the page on wider and deeper layers, ours and the chapter's."""
+    (_, shown), (text, _) = page("09"), page("10")
+    names = ("dropout", "expanded", "extra-fc-1000")
+    mean = {name: 100 * tool("results").recorded(name).test_accuracies.mean() for name in names}
+    count = {name: len(runs(name)) for name in names}
+    spread = max(float(number) for number in re.findall(r"(\d\.\d+) points", shown["cell-16"]))
+
+    def error(m, n):
+        return spread * (1 / m + 1 / n)**0.5
+
+    against = {name: (mean["dropout"] - mean[name], error(count["dropout"], count[name]))
+               for name in names[1:]}
+    assert [f"{gain:.2f}, {error:.2f}" for gain, error in against.values()] == ["0.21, 0.07", "0.15, 0.09"]
+    assert 2.9 < np.divide(*against["expanded"]) < 3.1 and np.divide(*against["extra-fc-1000"]) < 2
+    assert list(count.values()) == [5, 2, 1] and f"{error(1, 1):.2f}" == "0.12" and 0.23 < 2 * error(1, 1)
+    for words in ("0.15 points, at a standard error of 0.09: 99.57 % of the test digits in the mean of five",
+                  "our gain of 0.21 points over 100 neurons is three standard errors of 0.07",
+                  "That of 0.15 over the same shape without dropout, which has one run, is less than two of "
+                  "0.09",
+                  "as a difference of single runs, neither reaches two standard errors of 0.12"):
+        assert words in text.replace("> ", ""), words
 
 
 def test_adam_under_the_map_on_page_07():
@@ -257,8 +286,8 @@ def test_ten_copies_on_page_14():
     assert [row[0] for row in rows] == [14 - fixed + new for _, fixed, new in rows]
     assert min(rows) == rows[1] == [10, 4, 0] and rows[2] == [15, 4, 5]
     assert "misreads 14 of 1,000 digits; asked with ten copies, 10 to 15" in text
-    assert "fix four digits and break none, which coins do once in eight times" in text.replace(
-        "[coins](11-ensemble.ipynb)", "coins") and 2 * 0.5**4 == 1 / 8
+    assert ("fix four digits and break none (four coins all fall on one side, either one, once in eight "
+            "times)" in text.replace("[coins](11-ensemble.ipynb)", "coins") and 2 * 0.5**4 == 1 / 8)
 
 
 def test_sequences_on_page_12():
