@@ -1,5 +1,6 @@
 """What the problems' answers say, held to what their cells show: outputs by `make strict`, words here."""
 
+import inspect
 import json
 import math
 import pathlib
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import nets
 from nets.result import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -47,6 +49,7 @@ def test_page_00():
     assert "(5 × 5 + 1) =    520\n" in shown["cell-28"] and "30    = 23,550\n" in shown["cell-28"]
     assert "20 feature maps take 520 parameters" in words and "fully connected layer > takes 23,550" in words
     assert shown["cell-41"].startswith(f"outputs [{' '.join(10 * ['0.1'])}]\n")
+    assert "in all 289,630" in page("02")[1]["cell-05"] and "has 289,630." in words
     assert "All ten outputs are 0.1" in words and "agrees with our NumPy: True" in shown["cell-43"]
     assert re.findall(r"(\[.*?\])", shown["places"]) == [row for pair in ([26, 13], [24, 12], [22, 11])
                                                           for row in 2 * [str(pair)]]
@@ -81,6 +84,8 @@ def test_page_03():
         assert abs(scipy.stats.binomtest(int(won), int(won + lost)).pvalue - chance) < 5e-4
     assert [round(1 / chance) for *_, chance in pairs] == [19, 5, 1000]
     assert "one in a thousand for the last pair, one in nineteen for the first and one in five" in words
+    assert [chance < 1 / 20 / 3 for *_, chance in pairs] == [False, False, True]
+    assert "one in twenty, shared among three pairs one in sixty. Only the last pair lies below it" in words
     for sides, rows, unseen in ((" → 24 → 10 → 3", 20, 0), (" → 13 → 5 → 1", 22, 6)):
         numbers = [int(side) for side in sides.split(" → ")[1:]]
         assert f"sides {numbers} a neuron sees {rows} rows; unseen by all: {unseen}" in shown["third-layer"]
@@ -177,9 +182,16 @@ def test_page_01():
     mixed, plain = (np.sort(100 * accuracies(name, 9)) for name in ("shallow-shuffled", "shallow"))
     assert (len(mixed), len(plain)) == (3, 6)
     assert f"The three runs with shuffled pixels read from {mixed[0]:.2f} to {mixed[-1]:.2f} %" in words
-    assert round(1 / scipy.stats.mannwhitneyu(mixed, plain, method="exact").pvalue) == 6
-    assert "luck alone orders nine equal runs as far from even as this in one case of six" in words
-    assert f"they read from {plain[0]:.2f} to {plain[-1]:.2f} %" in words
+    (luck,) = re.findall(r"as far from even by luck: ([\d.]+)", shown["shuffled"])
+    exact = scipy.stats.permutation_test(
+        (mixed, plain), lambda x, y: abs(scipy.stats.mannwhitneyu(x, y).statistic - 9),
+        n_resamples=np.inf, alternative="greater").pvalue
+    assert abs(exact - float(luck)) < 5e-4 and round(1 / exact) == 8
+    assert "luck alone orders nine equal runs as far from even as this in one case of eight" in words
+    for values in (mixed, plain):
+        assert " ".join(f"{value:.2f}%" for value in values) in shown["shuffled"]
+    assert "Six runs without, three more than in the table" in words
+    assert f"read from {plain[0]:.2f} to {plain[-1]:.2f} %. By their ranks" in words
 
 
 def test_page_11():
@@ -218,11 +230,19 @@ def test_page_02():
         assert share in words
     assert windows == ["98.43", "97.57", "98.67", "97.98", "98.60", "98.31"]
     assert ("They choose windows of 7 × 7, with 98.67 %, before L2 pooling, with 98.60 %, and both before "
-            "the chapter's 98.43 %. Windows of 3 × 3 are the worst, with 97.57 %") in words
+            "5 × 5 with max-pooling, with 98.43 %. Windows of 3 × 3 are the worst, with 97.57 %") in words
     assert 0.4 < 98.43 - 97.98 < 0.5 and "A stride of 2 costs half a point and saves three" in words
     assert 7_730 / 29_330 < 0.27 and "parameters of four" in words
     best = runs("conv-pool-no-fc", "validation_accuracy")[:3].max(axis=1)
     assert round(np.ptp(best)) == 16 and "differ by 0.16 points after all sixty" in words
+    plain, *others = map(float, windows)
+    assert [abs(other - plain) > 0.16 for other in others] == [True, True, True, True, False]
+    assert round(98.60 - plain, 2) == 0.17
+    assert "the windows of 3 × 3 and 7 × 7 and the stride stand apart from it" in words
+    assert "L2 pooling only just, by 0.17, and no pooling does not" in words
+    defaults = list(inspect.signature(nets.ConvPool).parameters.values())[1:6]
+    said = ", ".join(f"{each.name}={json.dumps(each.default)}" for each in defaults)
+    assert f"`ConvPool(20)` is short for `ConvPool(20, {said})`" in words
 
 
 def test_tanh_is_what_its_page_says():
@@ -230,11 +250,13 @@ def test_tanh_is_what_its_page_says():
     plain, thrice, tenfold, most, steep, centred, tanh = (
         [float(figure) for figure in figures] for figures in re.findall(
             r"([\d.]+)% +([\d.]+)% +(\d\.\d\d)$", shown["trials"], re.M))
-    assert f"it reads {tanh[0]} % of the validation digits, the sigmoid {plain[0]} %" in words
+    assert f"its first run reads {tanh[0]} % of the validation digits, the sigmoid's {plain[0]} %" in words
     assert round(thrice[0] - plain[0]) == 3 and "Three times the chapter's gains three points" in words
     assert tenfold[0] < 12 < 90 < tenfold[1] and "Ten times is under way only in the second epoch" in words
     assert max(most[:2]) < 12 and "at thirty times the network guesses in both" in words
     assert tanh[0] - 1 < steep[0] < tanh[0] - 0.5
+    assert "The first lacks only the middle, and after one epoch reads over half a point less" in words
+    assert "the second lacks only half the slope, and loses nothing" in words
     assert f"As $2\\sigma(2z)$, with the slope of tanh at 0, it reads {steep[0]} %" in words
     assert abs(centred[0] - tanh[0]) < 0.1 and f"it reads {centred[0]} %, as much as with tanh" in words
     assert 0.7 < plain[2] / math.log(10) and tenfold[2] > 2.3 and "guessed for most of the epoch" in words
@@ -242,7 +264,7 @@ def test_tanh_is_what_its_page_says():
     assert "within a point and a half of tanh and its relatives" in words
     apart = [round(np.ptp(runs("two-conv-pool", "validation_accuracy")[:3, epoch])) for epoch in (0, 1)]
     assert apart == [229, 43] and "lie two points apart after one epoch, and half a point after two" in words
-    assert 5.5 < tanh[0] - plain[0] < 6 and "the sigmoid was nearly six points behind tanh" in words
+    assert 5.5 < tanh[0] - plain[0] < 6 and "nearly six points behind that of tanh" in words
     for name, start in (("tanh", "they read"), ("two-conv-pool", "and")):
         values = 100 * accuracies(name)
         assert f"{start} {values.mean():.2f} ± {values.std(ddof=1):.2f} %" in words
@@ -263,6 +285,7 @@ def test_relu_is_what_its_page_says():
     best = runs("relu", "validation_accuracy")[:3].max(axis=1)
     assert np.ptp(best) < 3.5 and relu.argmin() == best.argmax()
     assert "picks the lowest of our three" in words and "that differ by three digits in 10,000" in words
+    assert re.search(r"ConvPool +25 +125 ", shown["cell-27"]) and "/ 4 = 125$ for the first" in words
     dead = [re.findall(r": (\d+) of", shown[cell]) for cell in ("cell-25", "he-table")]
     assert dead == [["6", "2", "0"], ["0", "0", "0"]]
     assert "Six of the first layer's twenty filters are dead" in words
@@ -302,8 +325,8 @@ def test_regularisation_is_what_its_page_says():
 def test_two_starts_are_what_their_page_says():
     """He's start against the chapter's, in the first 20 epochs of the runs that both have."""
     words, shown = page("05")
-    assert [len(runs(name, "loss")) for name in ("relu-he", "sigmoid-he")] == [3, 1]
-    assert "compares runs of the same seed, three with ReLU and one with the sigmoid" in words
+    assert [len(runs(name, "loss")) for name in ("relu-he", "sigmoid-he")] == [5, 3]
+    assert "compares runs of the same seed, five with ReLU and three with the sigmoid" in words
     tests, fifth = {}, {}
     for name, before in (("relu-he", "relu"), ("sigmoid-he", "two-conv-pool")):
         count = len(runs(name, "loss"))
@@ -313,10 +336,12 @@ def test_two_starts_are_what_their_page_says():
         he, chapter = (of[range(count), epoch] for of, epoch in zip(test, best))
         tests[name] = np.round(he - chapter).tolist()
         fifth[name] = validation[0][:, 4].mean() - validation[1][:, 4].mean()
-    assert fifth["sigmoid-he"] <= 0 and "After five epochs nothing of it is left for the sigmoid" in words
-    assert tests == {"relu-he": [3, 23, 5], "sigmoid-he": [-9]}
-    assert "ends nine test digits in 10,000 lower" in words
-    assert "in each of the three pairs: after twenty epochs it reads 3, 23 and 5 test digits" in words
+    assert round(fifth["sigmoid-he"]) == 6
+    assert "After five epochs the sigmoid's lead is down to six digits in 10,000" in words
+    assert tests == {"relu-he": [3, 23, 5, 4, 3], "sigmoid-he": [-9, 0, -17]}
+    assert "which reads 9, 0 and 17 test digits fewer" in words
+    assert "in each of the five pairs: it reads 3, 23, 5, 4 and 3 test digits more" in words
+    assert 2 * 0.5**5 == 1 / 16 and "Five coins fall alike, one way or the other, once in sixteen" in words
     rows = re.findall(r"start +([\d.]+)%", shown["he-table"])
     assert f"ReLU reads {rows[1]} % of the validation digits instead of {rows[0]} %" in words
     assert f"the sigmoid network {rows[3]} % instead of {rows[2]} %" in words
