@@ -4,8 +4,10 @@ No test measures a time; those stored are held to the page.
 """
 
 import importlib.util
+import inspect
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -199,6 +201,26 @@ def test_stored_results_bear_out_the_page(stored):
     more = [ms["shallow", other, 1, 1] - ms["shallow", "nets.train jax", 1, 1] for other in others]
     assert f"Dispatch costs from {min(more):.1f} to {max(more):.1f} ms a step" in words
     assert "then rises, even for the products alone" in words  # both as above
+    assert not {"metrics", "jit_compile"} & set(re.findall(r"\w+", inspect.getsource(measure.fit)))
+    assert "from NumPy arrays, without metrics, and compiled (`jit_compile=\"auto\"`, the default)" in words
+    once, fifty = ((row["ms_per_step"], row["ms_per_step"] - row["cpu_ms_per_step"])
+                   for how in ("fit tensorflow", "fit tensorflow, 50 steps a call") for row in stored["rows"]
+                   if (row["network"], row["how"], row["cores"]) == ("two-conv-pool", how, 1))
+    saved, idle = (before - after for before, after in zip(once, fifty))
+    assert (f"save {saved:.1f} ms a step, half of the time, of which the core was idle for {idle:.1f} ms"
+            in words and 0.45 < saved / once[0] < 0.55)
+    assert round(two["nets.train jax, layers of Keras"] / two["fit jax"]) == 10
+    assert "ten times as long inside its loop as outside" in words and "takes half the time" in words
+    faster = two["nets.train jax"] / ms["two-conv-pool", "nets.train jax", 1, "all"]
+    share = two["matrix products jax"] / two["nets.train jax"]
+    assert (f"$v = {faster:.2f}$, and $p$ is {2 - 2 / faster:.2f}. It is less than the share of the matrix "
+            f"products in the time on one core, {share:.2f}") in words
+    weights = 20 * 25 + 40 * 500 + 640 * 1000 + 1000 * 1000 + 1000 * 10
+    (mflop,) = {row["mflop"] for row in stored["rows"] if row["network"] == "dropout" and "mflop" in row}
+    moved, best = 6 * 4e-6 * weights, rate["large matrices"]
+    assert (f"that is {moved:.0f} MB a step at least. The arithmetic is {mflop:.0f} million operations. At "
+            f"{best:.0f} Gflop a second that takes {mflop / best:.1f} ms, and so the memory would have to "
+            f"deliver about {moved * best / mflop:.0f} GB a second") in words
 
 
 def test_the_page_on_clusters_has_todays_sum():

@@ -64,6 +64,7 @@ def test_the_plain_loop_is_nets_train():
     words = " ".join(prose(PAGE).split())
     assert "after 15,000 steps no weight differs by 0.0001" in words and 3 * 50_000 // 10 == 15_000
     assert "both also give the first three epochs of the ledger's `shallow`, run 0" in words
+    assert epochs[:3] != record and "The numbers above are TensorFlow's" in words  # the stored ones, last
 
 
 def test_the_plain_loop_has_forty_lines():

@@ -119,8 +119,8 @@ def test_flattery_is_what_their_page_says():
     below, spread = errors.mean() - errors.min(), errors.std(ddof=1)
     assert (round(below, 1), round(spread, 1), round(below / spread, 1)) == (5.3, 3.7, 1.4)
     assert "by 3.7 errors, and their best is 5.3 errors below their mean: 1.4 standard deviations" in text
-    for heads, coins, chance in ((13, 18, 0.048), (20, 30, 0.049)):
-        tail = sum(math.comb(coins, k) for k in range(heads, coins + 1)) / 2**coins
+    for heads, coins, sides, chance in ((13, 18, 1, 0.048), (20, 30, 2, 0.099)):
+        tail = sides * sum(math.comb(coins, k) for k in range(heads, coins + 1)) / 2**coins
         assert round(tail, 3) == chance and f"a chance of {chance}" in text
 
 

@@ -210,7 +210,15 @@ def test_page_11():
     assert [row[4] for row in of["expanded"]] == ["22", "23"]
     assert re.findall(r"(\d+)\.\d+%", shown["accuracy"]) == ["100", "99", "99"]
     assert "reads all of its training images, and of the others 99 in a hundred" in words
-    assert "`expanded` stops after 22 and 23 of 60 epochs with patience ten" in words
+    assert "`expanded` stops after 22 and 23 of 60 epochs" in words
+    many = [row for row in rows if row[0] in ("expanded", "fc300", "fc1000") or row[0].startswith("extra-fc")]
+    five, ten = (np.mean([float(row[column]) for row in many]) for column in (3, 5))
+    assert len(many) == 7 and f"lose {ten:.2f} points in the mean with patience ten" in words
+    assert f"but {five:.2f} with five: `extra-fc-300` stops after epoch 8 and loses 32 digits" in words
+    assert ["extra-fc-300", "60", "8", "0.32"] in [row[:4] for row in rows]
+    relu = [runs("relu", f"{part}_accuracy")[0, -1] / 1e4 for part in ("validation", "test")]
+    assert [f"{share:.2%}" for share in relu] == re.findall(r"\d+\.\d+%", shown["accuracy"])[1:]
+    assert "run 0 after its last epoch" in words
 
 
 def test_page_02():
