@@ -539,13 +539,8 @@ def test_plain_networks_are_what_their_page_says():
 
 def test_plain_keras_is_what_their_page_says():
     page = " ".join(prose(ROOT / "book" / "19-plain-keras.ipynb").split())
-<<<<<<< HEAD
-    relu, modern = (tool("results").recorded(name) for name in ("relu", "modern"))
-    relu.runs = relu.runs[:3]  # the page shows three
-=======
     relu, modern = (Result(name, record.settings, record.runs[:3], [])  # as many as the page asks for
                     for name in ("relu", "modern") for record in [tool("results").recorded(name)])
->>>>>>> 0458beba5a7476f80f87dd4763ac3762e17f2615
     assert [len(result.runs) for result in (relu, modern)] == [3, 3]
     steps, before = (result.settings["epochs"] * (50000 // result.settings["mini_batch_size"])
                      for result in (modern, relu))
