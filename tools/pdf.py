@@ -34,7 +34,8 @@ JOIN = r"""([pages, title]) => {
         for (const element of article.querySelectorAll("[id]")) element.id = `${name}--${element.id}`
         for (const link of article.querySelectorAll("a[href]")) {
             const inside = link.getAttribute("href").match(/^(?:([\w-]+)\.html)?(?:#(.*))?$/)
-            if (inside) link.href = `#${inside[1] ?? name}` + (inside[2] ? `--${inside[2]}` : "")
+            const place = inside?.[2] ? `--${inside[2]}` : ""
+            if (inside) link.setAttribute("href", `#${inside[1] ?? name}${place}`)
         }
         article.id = name
         article.querySelectorAll(".headerlink").forEach(link => link.remove())
