@@ -8,9 +8,6 @@ PARALLEL := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # The last pages are the longest: they begin.
 NBVAL := $(BIN)/pytest --nbval-current-env $(PARALLEL) $(shell printf '%s\n' $(NOTEBOOKS) | sort -r)
 
-# Each test compiles the same programs of TensorFlow: what one has compiled, the others find here.
-export TF_XLA_FLAGS ?= --tf_xla_persistent_cache_directory=$(CURDIR)/.venv/compiled
-
 NB_CLEAN := --preserve-cell-outputs --preserve-execution-counts \
 	--preserve-cell-metadata-field mystnb --preserve-cell-metadata-field tags
 

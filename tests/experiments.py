@@ -35,7 +35,6 @@ def start(*arguments, backend, compiled):
     """Start this program in a process of its own. XLA writes what it compiles to the folder `compiled`."""
     return subprocess.Popen([sys.executable, __file__, *map(str, arguments)],
                             env={**os.environ, "NETS_MODE": "full", "KERAS_BACKEND": backend,
-                                 "TF_XLA_FLAGS": "",  # nothing that others have compiled
                                  "XLA_FLAGS": f"--xla_dump_to={compiled} --xla_dump_hlo_as_text"},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

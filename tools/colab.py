@@ -90,7 +90,6 @@ def kernel(folder, python, backend, accelerator):
     env = {**kept, **away, "KERAS_BACKEND": backend, "KERAS_HOME": f"{folder}/keras",
            "IPYTHONDIR": f"{folder}/ipython", "PYTHONPATH": f"{folder}/modules",
            "PATH": f"{folder}/bin:{os.environ['PATH']}",
-           "TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={folder}/compiled",
            "PRETENDED_GPU": "a pretended GPU" if accelerator == "pretended" else ""}
     manager = AsyncKernelManager()
     manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
