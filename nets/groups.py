@@ -19,10 +19,6 @@ HISTORY = ("loss", "validation_accuracy", "test_accuracy", "seconds")
 SAVING = 0.1  # the share of its time that a run writes checkpoints, at most
 
 
-class TooLong(RuntimeError):
-    """Nobody has asked for a training of this length."""
-
-
 class Finished(NamedTuple):
     """A run that is over."""
 
@@ -36,7 +32,7 @@ def train(task, seeds, checkpoint=None, most=None):
 
     On a CPU each has a thread and a core, on a GPU or TPU all are one vectorised call, where the network
     can be vectorised. `checkpoint` gives the file in which a group of runs, a list of seeds, is kept.
-    With `most` it is said how long it will take; if that is more than so many seconds, TooLong is raised.
+    With `most` it is said how long it will take; if it is more than so many seconds, by a RuntimeError.
     """
     if not seeds:
         return
@@ -104,7 +100,7 @@ def _say_how_long(task, seeds, seconds, most):
     what = f"{counted(len(seeds), 'run')} of {counted(len(task.rates), 'epoch')} on {machine.device()}"
     how_long = f"{'at most' if task.early_stopping else 'about'} {duration(seconds)}"
     if seconds > most:
-        raise TooLong(f"Not trained, as it would take {how_long}: {what}. NETS_MODE=full trains it.")
+        raise RuntimeError(f"Not trained, as it would take {how_long}: {what}. NETS_MODE=full trains it.")
     print(printable(f"Training {what}: {how_long}."), flush=True)
 
 

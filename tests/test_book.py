@@ -801,7 +801,9 @@ def test_the_story_in_one_picture():
     circles = [float(circle.get("cx")) for circle in svg.findall("{*}circle")][1:]
     assert len(told) == 2 * len(results.STORY) == 2 * len(circles)
     places = {}
-    for (name, what, claim), label, figures, x in zip(results.STORY, told[::2], told[1::2], circles):
+    claims = {name: claim for name, *_, claim in results.RESULTS}
+    for (name, what), label, figures, x in zip(results.STORY, told[::2], told[1::2], circles):
+        claim = claims[name]
         record = ROOT / "data" / "runs" / f"{re.sub('-(vote|together)', '', name)}.json"
         with np.load(record.with_suffix(".predictions.npz")) as arrays:
             every = [arrays[seed].astype("float32") for seed in sorted(arrays.files, key=int)]

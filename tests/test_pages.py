@@ -105,6 +105,8 @@ def test_the_ways_through_are_those_of_the_pages():
     index = (ROOT / "book" / "index.md").read_text("utf-8")
     minutes = sum(int(page.frame["minutes"]) for page in PAGES if page.number in routes.TWO_HOURS)
     assert 35 <= minutes <= 65, "one hour to read"
+    assert "pages 0 to 7 and 9 to 12, framed in blue" in index
+    assert routes.TWO_HOURS == {*range(8), *range(9, 13)}
     rows = re.findall(r"^\| \d\. .*", index, re.M)
     assert len(rows) == 4
     for row in rows:
