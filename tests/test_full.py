@@ -191,3 +191,17 @@ def test_of_two_pages_that_ask_for_an_experiment_the_larger_number_of_runs_count
     found, failed = tool("full").experiments([tmp_path / "there/book/01-tiny.ipynb"])
     assert not failed and list(found) == [("tiny", 0)]
     assert found["tiny", 0].missing(None) == [0, 1, 2] and found["tiny", 0].options["keep_weights"]
+
+
+def test_with_an_empty_folder_of_the_reader_pages_go_on_with_the_books_results(tmp_path, home, monkeypatch):
+    """What a cell needs is there, so that experiments after it are found; and all is missing in the folder."""
+    cells = [CELLS[0], 'rate = train("tiny").test_accuracy', 'train("next", learning_rate=rate)']
+    repository(tmp_path / "there", {"01-tiny": cells})
+    pages = [tmp_path / "there/book/01-tiny.ipynb"]
+    found, failed = tool("full").experiments(pages)
+    assert len(failed) == 2 and list(found) == [("tiny", 0)]
+    found["tiny", 0].train(0)
+    monkeypatch.setenv("NETS_HOME", str(home / "of a reader"))
+    found, failed = tool("full").experiments(pages)
+    assert not failed and list(found) == [("tiny", 0), ("next", 0)]
+    assert all(experiment.missing(None) == [0] for experiment in found.values())
