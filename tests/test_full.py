@@ -193,8 +193,8 @@ def test_of_two_pages_that_ask_for_an_experiment_the_larger_number_of_runs_count
     assert found["tiny", 0].missing(None) == [0, 1, 2] and found["tiny", 0].options["keep_weights"]
 
 
-def test_with_an_empty_folder_of_the_reader_pages_go_on_with_the_books_results(tmp_path, home, monkeypatch):
-    """What a cell needs is there, so that experiments after it are found; and all is missing in the folder."""
+def test_with_an_empty_folder_pages_go_on_with_the_books_results(tmp_path, home, monkeypatch):
+    """What a cell needs is there, so that experiments after it are found; in the folder all is missing."""
     cells = [CELLS[0], 'rate = train("tiny").test_accuracy', 'train("next", learning_rate=rate)']
     repository(tmp_path / "there", {"01-tiny": cells})
     pages = [tmp_path / "there/book/01-tiny.ipynb"]
