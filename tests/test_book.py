@@ -260,18 +260,19 @@ def rounded(value):
 
 @functools.cache
 def ledger_figures():
-    """The ledger's accuracies, errors and differences in percent, and its (mean, standard deviation) pairs.
+    """The ledger's accuracies and errors in percent, its (mean, standard deviation) pairs, and by the name of
+    an experiment the levels that differences are taken of.
 
     A page may use the first runs of a record only, so each number of runs counts.
     """
-    percentages, pairs, levels = set(), set(), []
+    percentages, pairs, levels = set(), set(), {}
     for path in sorted((ROOT / "data" / "runs").glob("*.json")):
         record = json.loads(path.read_text())
         for count in range(1, len(record["runs"]) + 1):
             result = Result(record["name"], record["settings"], record["runs"][:count], [])
             tests = 100 * result.test_accuracies
             percentages.update([rounded(tests.mean()), *map(rounded, tests)])
-            levels += [tests.mean(), 100 * result.test_accuracy]
+            levels.setdefault(record["name"], []).extend([tests.mean(), 100 * result.test_accuracy])
             if count > 1:
                 pairs.add((rounded(tests.mean()), rounded(tests.std(ddof=1))))
         for run in record["runs"]:
@@ -284,14 +285,17 @@ def ledger_figures():
         if len(values) > 1:
             pairs.add((rounded(values.mean()), rounded(values.std(ddof=1))))
     errors = {rounded(100 - value) for value in percentages}
-    differences = {rounded(abs(a - b)) for a, b in itertools.combinations(levels, 2)}
-    return percentages | errors | differences, pairs
+    return percentages | errors, pairs, levels
 
 
 @per_page
 def test_figures_in_the_prose_are_claimed_or_measured(path):
-    measured, pairs = ledger_figures()
+    measured, pairs, levels = ledger_figures()
     text, shown = prose(path), ""
+    source = path.read_text()
+    here = {name for name in levels if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", source)}
+    measured = measured | {rounded(abs(a - b)) for a, b in itertools.combinations(
+        itertools.chain(*(levels[name] for name in here)), 2)}  # of experiments that the page names
     if path.suffix == ".ipynb":  # `make strict` holds these to the ledger
         shown = "\n".join(text_of(output) for cell in cells(path, "code") for output in cell["outputs"])
     if path.name == "index.md":  # a test holds its table to the ledger

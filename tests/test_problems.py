@@ -350,6 +350,9 @@ def test_two_starts_are_what_their_page_says():
     assert "which reads 9, 0 and 17 test digits fewer" in words
     assert "in each of the five pairs: it reads 3, 23, 5, 4 and 3 test digits more" in words
     assert 2 * 0.5**5 == 1 / 16 and "Five coins fall alike, one way or the other, once in sixteen" in words
+    dead = re.findall(r"(\d+)% dead", shown["dead-at-start"])
+    assert dead == ["30", "0", "7", "0"] and "It takes both, small weights and random biases" in words
+    assert "He's weights alone would leave 7 % of the filters dead, biases of 0 alone none" in words
     rows = re.findall(r"start +([\d.]+)%", shown["he-table"])
     assert f"ReLU reads {rows[1]} % of the validation digits instead of {rows[0]} %" in words
     assert f"the sigmoid network {rows[3]} % instead of {rows[2]} %" in words
