@@ -260,19 +260,20 @@ def rounded(value):
 
 @functools.cache
 def ledger_figures():
-    """The ledger's accuracies and errors in percent, its (mean, standard deviation) pairs, and by the name of
-    an experiment the levels that differences are taken of.
+    """By the name of an experiment its accuracies in percent, and the levels that differences are taken of;
+    and all (mean, standard deviation) pairs.
 
     A page may use the first runs of a record only, so each number of runs counts.
     """
-    percentages, pairs, levels = set(), set(), {}
+    accuracies, levels, pairs = {}, {}, set()
     for path in sorted((ROOT / "data" / "runs").glob("*.json")):
         record = json.loads(path.read_text())
+        percentages, level = (kept.setdefault(record["name"], set()) for kept in (accuracies, levels))
         for count in range(1, len(record["runs"]) + 1):
             result = Result(record["name"], record["settings"], record["runs"][:count], [])
             tests = 100 * result.test_accuracies
             percentages.update([rounded(tests.mean()), *map(rounded, tests)])
-            levels.setdefault(record["name"], []).extend([tests.mean(), 100 * result.test_accuracy])
+            level.update([tests.mean(), 100 * result.test_accuracy])
             if count > 1:
                 pairs.add((rounded(tests.mean()), rounded(tests.std(ddof=1))))
         for run in record["runs"]:
@@ -281,26 +282,32 @@ def ledger_figures():
                                for value in (max(validation), validation[-1], run["test_accuracy"][-1]))
     for name in ("committee-together", "committee-60000-together"):
         values, _ = tool("results").accuracies(name)
-        percentages.add(rounded(values.mean()))
+        accuracies[name] = {rounded(values.mean())}
         if len(values) > 1:
             pairs.add((rounded(values.mean()), rounded(values.std(ddof=1))))
-    errors = {rounded(100 - value) for value in percentages}
-    return percentages | errors, pairs, levels
+    return accuracies, levels, pairs
 
 
 @per_page
 def test_figures_in_the_prose_are_claimed_or_measured(path):
-    measured, pairs, levels = ledger_figures()
-    text, shown = prose(path), ""
-    source = path.read_text()
-    here = {name for name in levels if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", source)}
-    measured = measured | {rounded(abs(a - b)) for a, b in itertools.combinations(
-        itertools.chain(*(levels[name] for name in here)), 2)}  # of experiments that the page names
+    accuracies, levels, pairs = ledger_figures()
+    text, shown, source = prose(path), "", path.read_text()
+
+    words = set(re.findall(r"[\w.-]+", source))
+    families = tuple(re.findall(r'f\\"([\w-]+-)\{', source)) or ("?",)
+
+    def of_this_page(kept):
+        """Of the experiments that the page names, one by one or as f"sigmoid-l2-{l2}"."""
+        return set().union(*(kept[name] for name in kept if name in words or name.startswith(families)))
+
+    measured = of_this_page(accuracies)
+    measured |= {rounded(100 - value) for value in measured}
+    measured |= {rounded(abs(a - b)) for a, b in itertools.combinations(of_this_page(levels), 2)}
     if path.suffix == ".ipynb":  # `make strict` holds these to the ledger
         shown = "\n".join(text_of(output) for cell in cells(path, "code") for output in cell["outputs"])
     if path.name == "index.md":  # a test holds its table to the ledger
         shown = tool("results").table()
-    measured = measured | {float(number) for number in re.findall(r"\d+\.\d\d(?!\d)", shown)}
+    measured |= {float(number) for number in re.findall(r"\d+\.\d\d(?!\d)", shown)}
 
     spreads = {match[2] for match in MEAN_AND_SPREAD.finditer(text)}
     strange = [match[0] for match in MEAN_AND_SPREAD.finditer(text)
@@ -353,8 +360,8 @@ def test_the_lambda_sweeps_are_what_their_page_says():
         names[first] = {"sigmoid": "two-conv-pool", "relu": "relu"}[activation]
         values = {l2: [max(run["validation_accuracy"]) for run in recorded(name).runs[:3]]
                   for l2, name in names.items()}
-        thrice = (first, "1e-05") if activation == "relu" else (first,)
-        assert {l2: len(runs) for l2, runs in values.items()} == {l2: 1 + 2 * (l2 in thrice) for l2 in names}
+        several = {"sigmoid": {"0": 3}, "relu": {"0.1": 3, "1e-05": 3, "0": 2}}[activation]
+        assert {l2: len(runs) for l2, runs in values.items()} == {l2: several.get(l2, 1) for l2 in names}
         (heavy,), (heaviest,) = values.pop("10"), values.pop("100")
         light[activation] = sum(values.values(), [])
         assert max(light[activation]) - min(light[activation]) < 0.0025
@@ -362,14 +369,19 @@ def test_the_lambda_sweeps_are_what_their_page_says():
             assert min(light[activation]) - heavy > 0.01 and heaviest < 0.12  # guessing
         else:
             assert heavy > min(light[activation]) and 0.015 < min(light[activation]) - heaviest < 0.025
-    assert len(light["relu"]) == 11
+    assert len(light["relu"]) == 12
     assert sum(accuracy <= max(light["sigmoid"]) for accuracy in light["relu"]) == 2
 
     chosen = max(lambdas, key=lambda l2: np.mean(values[l2]))  # values: the ReLU network's
     assert chosen != "0.1"
     assert max(recorded(f"relu-l2-{chosen}").test_accuracies) < min(recorded("relu").test_accuracies)
-    (without,) = recorded("relu-l2-0").test_accuracies
-    assert sum(without < recorded("two-conv-pool").test_accuracies) == 2
+    without, sigmoid = (recorded(name).test_accuracies for name in ("relu-l2-0", "two-conv-pool"))
+    others = np.concatenate([recorded(f"relu-l2-{l2}").test_accuracies for l2 in lambdas[1:] if l2 != "0.1"]
+                            + [recorded("relu").test_accuracies[:3]])
+    assert len(others) == 10 and max(without) < min(others)
+    validation = values["0"]  # the ReLU network's, in pairs of runs
+    assert sum(other > min(validation) for l2 in lambdas[1:] for other in values[l2]) == 1
+    assert min(validation) > max(light["sigmoid"]) and without.mean() < sigmoid.mean()
 
 
 def test_bent_digits_are_what_their_page_says():
