@@ -22,7 +22,7 @@ from nets import files
 from nets.data import HOME
 from nets.epoch import descent
 from nets.runs import mini_batches, starting_point
-from tools import live
+from tools import live, results
 
 pytestmark = pytest.mark.browser
 
@@ -988,6 +988,27 @@ def test_a_line_describes_an_experiment(site):
         "60 epochs, mini-batches of 10, rate 0.03, λ 0.1")
     assert "ConvPool(20, 3 × 3, sigmoid)" in experiments["conv-pool-no-fc-3x3"]["what"]
     assert experiments["modern"]["what"].endswith("12 epochs, mini-batches of 128, Adam")
+
+
+def test_an_experiment_is_of_the_page_that_trains_it(site):
+    pages = {name: experiment["page"] for name, experiment in written(site, "runs")["experiments"].items()}
+    assert all(pages.values())
+    for name, _, page, *_ in results.RESULTS:
+        if name in pages:  # committees are no experiments
+            assert pages[name] == page, name
+    for name, page in (("sigmoid-centred", "04-tanh"), ("sigmoid-l2-0.1", "06-regularisation"),
+                       ("deep-tanh-rate-0.1", "04-tanh"), ("one-layer-rate-0.03", "17-plain-deep-network"),
+                       ("simard-step-maps", "16-simard-lenet")):
+        assert pages[name] == page, name
+
+
+def test_a_chosen_experiment_leads_to_its_page(show):
+    page = show("runs", path=SITE / "book" / "runs.html", viewport={"width": 1000, "height": 1400})
+    page.get_by_label("sigmoid-he", exact=True).check()
+    results = page.get_by_role("group", name="Results")
+    assert results.get_by_role("link").all_inner_texts() == [f"page {n}" for n in (1, 2, 5, 10, 5)]
+    results.get_by_role("link", name="page 5").last.click()
+    page.wait_for_url("**/05-relu.html")
 
 
 def test_curves_of_chosen_runs(show):

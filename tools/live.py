@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import pathlib
+import re
 
 os.environ.setdefault("KERAS_BACKEND", "numpy")  # which starts in a second
 
@@ -18,7 +19,8 @@ import nets
 from nets import files, ledger
 from nets.result import Result
 
-DATA = pathlib.Path(__file__).resolve().parent.parent / "site" / "extra" / "live" / "data"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DATA = ROOT / "site" / "extra" / "live" / "data"
 SAMPLES = 5  # test digits of each kind to try the network on
 TRAINING, VALIDATION = 2000, 1000  # digits to train on in the page
 MISSED = 40  # test digits that most networks misread
@@ -127,8 +129,27 @@ def answers_of_first_runs(names):
     return found
 
 
+def homes(names):
+    """The page that trains each experiment, by name.
+
+    Its code has the name, or the most of it, as name=f"relu-l2-{l2:g}". Of several, it is the page whose box
+    says how long a run took; or the first.
+    """
+    found = {name: [] for name in names}
+    for page in sorted((ROOT / "book").glob("*.ipynb")):
+        cells = json.loads(page.read_text("utf-8"))["cells"]
+        code, words = ("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == kind)
+                       for kind in ("code", "markdown"))
+        for said in dict.fromkeys(re.findall(r'"([^"\n]+)"', code)):
+            known = len(re.sub("{.*?}", "", said))
+            pattern = re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(said)))
+            for name in filter(pattern.fullmatch, names):
+                found[name].append((-known, f"a run of `{name}` took" not in words, page.stem))
+    return {name: min(pages)[-1] for name, pages in found.items() if pages}
+
+
 def runs(test):
-    """Every run of the ledger by epoch, what the first of each record misreads, and what most misread.
+    """Every run of the ledger by epoch, its page, what the first of each record misreads, what most misread.
 
     Losses to four digits, accuracies in digits of 10,000. Of networks that read less than nine digits of ten
     only the curves.
@@ -136,12 +157,14 @@ def runs(test):
     def counts(accuracies):
         return [round(10_000 * accuracy) for accuracy in accuracies]
 
-    experiments = {}
-    for path in sorted(ledger.directory().glob("*.json")):
+    paths, experiments = sorted(ledger.directory().glob("*.json")), {}
+    pages = homes([path.stem for path in paths])
+    for path in paths:
         record = json.loads(path.read_text())
         result = Result(record["name"], record["settings"], record["runs"], [])
         experiments[record["name"]] = {
             "what": described(record["settings"]),
+            "page": pages.get(record["name"]),
             "test": counts(result.test_accuracies),
             "runs": [[[float(f"{loss:.4g}") for loss in run["loss"]], counts(run["validation_accuracy"]),
                       counts(run["test_accuracy"])] for run in record["runs"]]}

@@ -111,10 +111,10 @@
       element("table", { class: "live-table", "aria-label": title },
         element("thead", {}, row("th", heading)), element("tbody", {}, ...rows.map((cells) => row("td", cells))))];
     const named = (name) => {
-      const mark = element("span", { class: "live-mark" });
+      const mark = element("span", { class: "live-mark" }), { page } = experiments[name];
       mark.style.borderColor = colour(name);
-      const made = element("span", {}, mark, name);
-      return made;
+      const home = page ? [" ", element("a", { href: `${page}.html` }, `page ${parseInt(page, 10)}`)] : [];
+      return element("span", {}, mark, name, ...home);
     };
 
     function accuracy(counts) {
