@@ -835,6 +835,12 @@ def test_the_story_in_one_picture():
     assert results.interval(three[:2]) is None
 
     readme, index = (" ".join((ROOT / path).read_text().split()) for path in ("README.md", "book/index.md"))
+    assert all(tick == 2 * after for tick, after in itertools.pairwise(results.story.TICKS))
+    assert "fewer errors, half as many at each line" in index
+    for better, other in (("simard-norm", "simard"), ("ciresan-800", "ciresan")):
+        assert better in dict(results.STORY) and claims[better] == claims[other]
+        assert results.accuracies(better)[0].mean() > results.accuracies(other)[0].mean()
+    assert "Of Simard's and Cireșan's networks we show the better of two rows" in index
     (first, said), *_, (last, claimed) = [figures.split(" · ") for figures in told[1::2]]
     first_and_last = (f"misreads {first} of MNIST's 10,000 test digits; "
                       f"the last, committees of ten, {last} in the mean.")
