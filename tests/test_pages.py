@@ -112,11 +112,29 @@ def test_the_ways_through_are_those_of_the_pages():
     for row in rows:
         _, _, taught, _, problems, _ = row.split("|")
         pages_taught = re.findall(r"\((\S+)\)", taught)
-        for address, numbers in re.findall(r"\((\S+)\): ([\d, ]+)", problems):
+        minutes = 0
+        for address, numbers in re.findall(r"\((\S+)\): (.+?)(?:; | \()", problems):
             assert address in pages_taught
             text = (ROOT / "book" / address).read_text("utf-8")
-            for number in re.findall(r"\d+", numbers):
-                assert f"**{number}. " in text, f"{address} has no problem {number}"
+            for link, number in re.findall(r"(?:<a href=\"(.+?)\">)?(\d+)(?=[,<]|$)", numbers):
+                problem = re.search(rf"\*\*{number}\. [^*]+\*\* \(★+, (\d+) min", text)
+                assert problem, f"{address} has no problem {number}"
+                minutes += int(problem[1])
+                assert link in ("", address.replace(".ipynb", f".html#problem-{number}"))
+        assert f" ({minutes} minutes) " in problems
+
+
+@per_page
+def test_problems_can_be_linked_to(page):
+    """By a line before each, which shows nowhere; the course on the first page uses it."""
+    lines = [line for cell in nbformat.read(page.path, as_version=4).cells if cell.cell_type == "markdown"
+             for line in cell.source.splitlines()]
+    before = {line[2:4].strip(".").strip(): lines[at - 1] for at, line in enumerate(lines)
+              if re.match(r"\*\*\d\. .*\(★", line)}
+    anchored = [number for number, line in before.items() if line == f'<a id="problem-{number}"></a>']
+    assert anchored == [f"{n}" for n in range(1, 1 + len(before))] or not anchored
+    index = (ROOT / "book" / "index.md").read_text("utf-8")
+    assert set(re.findall(rf"{page.path.stem}\.html#problem-(\d)", index)) <= set(anchored)
 
 
 @per_page

@@ -24,33 +24,34 @@ BEGIN, END = "<!-- {}: written by tools/results.py -->\n", "<!-- end of {} -->"
 RESULTS = [
     ("shallow", "100 hidden neurons", "01-shallow-baseline", "", 97.80),
     ("conv-pool", "a convolutional layer before them", "02-first-convolutional-network", "", 98.78),
-    ("conv-pool-no-fc", "… without the hidden neurons", "02-first-convolutional-network", "", None),
+    ("conv-pool-no-fc", "that layer alone", "02-first-convolutional-network", "", None),
     ("two-conv-pool", "two convolutional layers", "03-second-convolutional-layer", "", 99.06),
-    ("tanh", "… with tanh, 20 epochs", "04-tanh", "", None),
-    ("relu", "… with ReLU", "05-relu", "", 99.23),
-    ("expanded", "… on 250,000 images", "07-expanding-the-data", "", 99.37),
-    ("fc300", "… with 300 hidden neurons", "09-fully-connected-layers", "", 99.46),
-    ("fc1000", "… with 1000 hidden neurons", "09-fully-connected-layers", "", 99.43),
-    ("extra-fc-100", "… with two hidden layers of 100", "09-fully-connected-layers", "", 99.43),
-    ("extra-fc-300", "… with two of 300", "09-fully-connected-layers", "", 99.48),
-    ("extra-fc-1000", "… with two of 1000", "09-fully-connected-layers", "", 99.47),
-    ("dropout", "… with two of 1000 and dropout", "10-dropout", "", 99.60),
+    ("tanh", "two, tanh, 20 epochs", "04-tanh", "", None),
+    ("relu", "two, ReLU", "05-relu", "", 99.23),
+    ("expanded", "two, ReLU, 250,000 images", "07-expanding-the-data", "", 99.37),
+    ("fc300", "the same, 300 hidden neurons", "09-fully-connected-layers", "", 99.46),
+    ("fc1000", "the same, 1000 hidden neurons", "09-fully-connected-layers", "", 99.43),
+    ("extra-fc-100", "the same, two hidden layers of 100", "09-fully-connected-layers", "", 99.43),
+    ("extra-fc-300", "the same, two of 300", "09-fully-connected-layers", "", 99.48),
+    ("extra-fc-1000", "the same, two of 1000", "09-fully-connected-layers", "", 99.47),
+    ("dropout", "the same, two of 1000, dropout", "10-dropout", "", 99.60),
     ("dropout-vote", "a vote of five of these", "11-ensemble", "", 99.67),
     ("dropout-elastic", "one of these, on bent digits", "08-distortions", "", None),
     ("lstm-rows", "an LSTM that reads row by row", "15-where-next", "", None),
     ("modern", "two convolutional layers, trained as today", "19-plain-keras", "", None),
     ("lenet", "LeNet-5", "16-simard-lenet", "LeCun 1998", 99.05),
-    ("lenet-distorted", "… on distorted digits", "16-simard-lenet", "LeCun 1998", 99.20),
-    ("simard", "two convolutions, bent digits", "16-simard-lenet", "Simard 2003", 99.60),
-    ("simard-norm", "… its fields of norm 1", "16-simard-lenet", "Simard 2003", 99.60),
-    ("ciresan", "plain and deep, bent digits", "17-plain-deep-network", "Cireșan 2010", 99.65),
-    ("ciresan-800", "… by the paper's recipe, 800 epochs", "17-plain-deep-network", "Cireșan 2010", 99.65),
-    ("ciresan-small", "… a fifth as wide", "17-plain-deep-network", "", None),
-    ("ciresan-small-recipe", "… with the paper's recipe", "17-plain-deep-network", "", None),
-    ("ciresan-small-plain", "… and on plain digits", "17-plain-deep-network", "", None),
+    ("lenet-distorted", "LeNet-5, distorted digits", "16-simard-lenet", "LeCun 1998", 99.20),
+    ("simard", "Simard's, bent digits", "16-simard-lenet", "Simard 2003", 99.60),
+    ("simard-norm", "Simard's, fields of norm 1", "16-simard-lenet", "Simard 2003", 99.60),
+    ("ciresan", "Cireșan's, bent digits", "17-plain-deep-network", "Cireșan 2010", 99.65),
+    ("ciresan-800", "Cireșan's, the paper's recipe, 800 epochs", "17-plain-deep-network",
+     "Cireșan 2010", 99.65),
+    ("ciresan-small", "a fifth as wide, bent digits", "17-plain-deep-network", "", None),
+    ("ciresan-small-recipe", "a fifth as wide, the paper's recipe", "17-plain-deep-network", "", None),
+    ("ciresan-small-plain", "a fifth as wide, plain digits", "17-plain-deep-network", "", None),
     ("committee", "a small modern network", "18-last-thirty-three", "Deotte 2018", 99.64),
-    ("committee-together", "… ten of them together", "18-last-thirty-three", "Deotte 2018", 99.75),
-    ("committee-60000-together", "… ten others together, on 60,000 images", "18-last-thirty-three",
+    ("committee-together", "ten of these together", "18-last-thirty-three", "Deotte 2018", 99.75),
+    ("committee-60000-together", "ten others together, on 60,000 images", "18-last-thirty-three",
      "Deotte 2018", 99.75),
 ]
 
@@ -118,7 +119,7 @@ def picture():
 
 def table():
     """All results in one table, and which machines they come from."""
-    lines = ["| network | claimed, % | our mean, % (95 % interval) | runs |", "|---|---|---|---|"]
+    lines = ["| network | source, % | our mean, % (95 % interval) | runs |", "|---|---|---|---|"]
     for name, what, page, source, claim in RESULTS:
         values, members = accuracies(name)
         said = f"{claim:.2f}" + f", {source}" * bool(source) if claim else "–"

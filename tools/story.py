@@ -51,7 +51,7 @@ def picture(rows):
     lines = [f'<svg class="story" viewBox="0 0 {WIDTH} {height}" xmlns="http://www.w3.org/2000/svg"',
              f' role="img" aria-label="Misread digits of 10,000, by network: {html.escape(told)}.">',
              '<circle class="ours" cx="14" cy="15" r="4.5"/><text x="26" y="20">our mean, interval</text>',
-             diamond(172, 15), '<text x="186" y="20">the source says</text>',
+             diamond(172, 15), '<text x="186" y="20">the source</text>',
              f'<text x="{WIDTH - 8}" y="20" text-anchor="end">errors in 10,000</text>']
     for tick in TICKS:
         x = place(tick)
