@@ -6,6 +6,7 @@ import math
 import re
 
 import numpy as np
+import scipy.stats
 from test_book import NOTEBOOKS, ROOT, cells, prose, text_of, tool
 
 import nets
@@ -239,6 +240,10 @@ def test_six_networks_on_page_06():
     said = text.replace("> ", "")  # of the box
     assert "lie within 0.09 points of the one with 100 neurons, at a standard error of 0.10" in said
     assert "No difference reaches even one standard error" in text
+    two = 1 / (2 * scipy.stats.t.sf(2, 3))  # by luck, with three degrees of freedom
+    assert "from 5 runs of 2 networks" in shown["cell-16"] and round(two) == 7
+    assert ("one of seven while $s$ has three degrees of freedom: ours comes from five runs of two networks. "
+            "For one of twenty it then takes 3.2") in text and round(scipy.stats.t.ppf(0.975, 3), 1) == 3.2
     by_luck, claimed = (float(line.split()[-count]) for line, count in zip(
         shown["cell-18"].splitlines()[2:], (2, 1), strict=True))
     assert by_luck > claimed == 0.11
@@ -263,11 +268,17 @@ def test_what_dropout_gains():
     assert [f"{gain:.2f}, {error:.2f}" for gain, error in against.values()] == ["0.21, 0.07", "0.15, 0.09"]
     assert 2.9 < np.divide(*against["expanded"]) < 3.1 and np.divide(*against["extra-fc-1000"]) < 2
     assert list(count.values()) == [5, 2, 1] and f"{error(1, 1):.2f}" == "0.12" and 0.23 < 2 * error(1, 1)
+    freedom = len(runs("relu")[:3]) + count["expanded"] - 2  # of the spread
+    assert freedom == 3 and round(scipy.stats.t.ppf(0.975, freedom), 1) == 3.2
+    assert [round(1 / (2 * scipy.stats.t.sf(gain / error, freedom))) for gain, error in against.values()] == [
+        17, 5]
     for words in ("0.15 points, at a standard error of 0.09: 99.57 % of the test digits in the mean of five",
-                  "our gain of 0.21 points over 100 neurons is three standard errors of 0.07",
+                  "asks for 3.2 standard errors, since the spread comes from five runs of two networks. Our "
+                  "gain of 0.21 points over 100 neurons is three of 0.07, just short of it: luck does as much in "
+                  "one case of 17",
                   "That of 0.15 over the same shape without dropout, which has one run, is less than two of "
-                  "0.09",
-                  "as a difference of single runs, neither reaches two standard errors of 0.12"):
+                  "0.09 (one case of five)",
+                  "as a difference of single runs, neither reaches two of 0.12"):
         assert words in text.replace("> ", ""), words
 
 
@@ -276,6 +287,15 @@ def test_adam_under_the_map_on_page_07():
     differences = [float(line.split()[-1]) for line in shown["adam-by-hand"].splitlines()]
     assert differences[0] == 0 and min(differences[1:]) > 0.1
     assert "With the one factor the two forms stay the same network over 500 steps" in text
+
+
+def test_masks_weighted_alike_on_page_10():
+    text, shown = page("10")
+    rows = {float(rate): tuple(map(float, figures)) for rate, *figures in re.findall(
+        r"^p = (\d\.\d): .* (\d\.\d+), alike (\d\.\d+)$", shown["masks-alike"], re.M)}
+    assert list(rows) == [0.2, 0.5, 0.8] and all(weighted == 0 for weighted, _ in rows.values())
+    assert rows[0.5][1] == 0 and min(rows[0.2][1], rows[0.8][1]) > 0.01
+    assert "the second figures are zero at $p = 0.5$ only" in text
 
 
 def test_ten_copies_on_page_14():
