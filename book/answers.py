@@ -18,8 +18,8 @@ RIGHT = {
     "penalty": dict(right=[0.1 / (2 * 5_000), 0.1 / (2 * 25_000)]),
     "copies": dict(right=[1_250_000, 125_000, 1_250_000 * 784]),
     "geometric-mean": dict(
-        right=lambda x, W, b: np.exp(z := x @ W / 2 + b) / np.exp(z).sum(),
-        inputs=(_random.normal(size=8), _random.normal(size=(8, 3)), _random.normal(size=3))),
+        right=lambda x, W, b, p: np.exp(z := (1 - p) * x @ W + b) / np.exp(z).sum(),
+        inputs=(_random.normal(size=8), _random.normal(size=(8, 3)), _random.normal(size=3), 0.2)),
     "best-patch": dict(right=lambda kernel: (kernel > 0).astype(float),
                        inputs=(_random.normal(size=(5, 5)),)),
     "shared-out": dict(right=lambda activations, error: error * activations / np.sqrt((activations**2).sum()),

@@ -53,9 +53,11 @@ def checked():
 # For each: three answers that a reader might give, and what he is told.
 WRONG = {
     "geometric-mean": [
-        (lambda x, W, b: np.exp(x @ W / 2 + b), "off by a factor, the same everywhere"),  # no sum
-        (lambda x, W, b: x @ W / 2 + b, "3 of 3 numbers are wrong, the first at [0]"),  # no softmax
-        (lambda x, W, b: (x @ W / 2 + b).argmax(), "shape (), expected (3,)"),
+        (lambda x, W, b, p: np.exp((1 - p) * x @ W + b), "off by a factor, the same everywhere"),  # no sum
+        (lambda x, W, b, p: (1 - p) * x @ W + b, "3 of 3 numbers are wrong, the first at [0]"),  # no softmax
+        (lambda x, W, b, p: np.exp(z := x @ W / 2 + b) / np.exp(z).sum(),
+         "3 of 3 numbers are wrong, the first at [0]"),  # all masks weighted alike
+        (lambda x, W, b, p: ((1 - p) * x @ W + b).argmax(), "shape (), expected (3,)"),
     ],
     "copies": [
         ([250_000, 25_000, 196_000_000], "off by a factor, the same everywhere"),  # no diagonals
