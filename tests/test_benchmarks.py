@@ -215,6 +215,9 @@ def test_stored_results_bear_out_the_page(stored):
     share = two["matrix products jax"] / two["nets.train jax"]
     assert (f"$v = {faster:.2f}$, and $p$ is {2 - 2 / faster:.2f}. It is less than the share of the matrix "
             f"products in the time on one core, {share:.2f}") in words
+    pair = ms["two-conv-pool", "nets.train jax", 2, "all"]
+    fair = [two[other] / 2 / pair for other in others]
+    assert f"`nets.train` is then from {min(fair):.1f} to {max(fair):.1f} times as fast" in words
     weights = 20 * 25 + 40 * 500 + 640 * 1000 + 1000 * 1000 + 1000 * 10
     (mflop,) = {row["mflop"] for row in stored["rows"] if row["network"] == "dropout" and "mflop" in row}
     moved, best = 6 * 4e-6 * weights, rate["large matrices"]

@@ -378,6 +378,19 @@ def test_regularisation_is_what_its_page_says():
     assert round(light, 2) == 0.03 and "a loss of 0.03 gains them none" in words
 
 
+def test_so_many_runs_see_five_digits():
+    """The power of a t-test, two-sided at 5 percent, for two times n runs with a spread of the difference."""
+    def power(n):
+        least, apart = scipy.stats.t.ppf(0.975, 2 * n - 2), np.sqrt(n / 2)
+        return scipy.stats.nct.sf(least, 2 * n - 2, apart) + scipy.stats.nct.cdf(-least, 2 * n - 2, apart)
+
+    words, _ = page("16")
+    assert round(100 * power(8)) == 46 and 5 * np.sqrt(2 / 8) == 2.5
+    assert power(16) < 0.8 < power(17) and power(26) < 0.95 < power(27)
+    assert "for $n = 8$ runs of each, and a $t$-test" in words and "in 46 cases of 100" in words
+    assert "Four cases of five take 17 runs of each, and 95 of 100 take 27" in words
+
+
 def test_two_starts_are_what_their_page_says():
     """He's start against the chapter's, in the first 20 epochs of the runs that both have."""
     words, shown = page("05")
