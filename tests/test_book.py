@@ -507,7 +507,7 @@ def test_the_steps_are_what_their_page_says():
     assert max(np.mean(digits) for digits in runs["test"].values()) < 9960
 
 
-def test_fields_are_as_strong_as_page_16_says():
+def test_fields_are_as_strong_as_their_page_says():
     smooth = gaussian(28, 4.0)
     fields = smooth @ np.random.default_rng(0).uniform(-1, 1, (2000, 2, 28, 28)).astype("float32") @ smooth
     norms = np.linalg.norm(fields.reshape(2000, -1), axis=1)

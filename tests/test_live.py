@@ -753,7 +753,7 @@ def inks(mnist):
     return named
 
 
-def test_the_pad_prepares_as_page_19_does(show, mnist):
+def test_the_pad_prepares_as_the_page_on_your_digits_does(show, mnist):
     """One rule, in two languages: the same image, to a grey level."""
     page, prepare = show("draw"), as_mnist()
     for name, ink in inks(mnist).items():

@@ -47,7 +47,7 @@ def against(one, other):
     return first, second, sum(math.comb(first + second, k) for k in heads) / 2 ** int(first + second)
 
 
-def test_sums_against_votes_on_page_08():
+def test_sums_against_votes():
     text, _ = page("11")
     counts = {}
     for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)):
@@ -59,7 +59,7 @@ def test_sums_against_votes_on_page_08():
     assert "at least as much in half of such comparisons, in a quarter, and always" in text
 
 
-def test_mixed_committees_on_page_08():
+def test_mixed_committees():
     text, _ = page("11")
     dropout, relu, conv_pool = (probabilities(name, runs=runs).argmax(axis=-1)
                                 for name, runs in (("dropout", 5), ("relu", 3), ("conv-pool", 3)))
@@ -70,7 +70,7 @@ def test_mixed_committees_on_page_08():
     assert "With `conv-pool` instead they misread 36, with all three kinds 38 as before" in text
 
 
-def test_calibration_on_page_08():
+def test_calibration():
     def measured(answers):
         top, right = answers.max(axis=-1), answers.argmax(axis=-1) == LABELS
         bins = np.digitize(top, np.arange(1, 15) / 15)
@@ -93,7 +93,7 @@ def test_calibration_on_page_08():
         assert words in text
 
 
-def test_like_is_beside_like_on_page_17():
+def test_like_is_beside_like():
     text, shown = page("18")
     dropout, groups = probabilities("dropout", runs=5), [probabilities("committee")]
     groups += [probabilities("committee-60000", first=first, runs=10) for first in (0, 10, 20)]
@@ -125,7 +125,7 @@ def test_flattery_is_what_their_page_says():
         assert round(tail, 3) == chance and f"a chance of {chance}" in text
 
 
-def test_the_cost_of_the_chapter_on_page_10():
+def test_the_cost_of_the_chapter():
     text, _ = page("14")
     count = dict.fromkeys("""shallow conv-pool conv-pool-no-fc two-conv-pool tanh relu expanded fc300 fc1000
                           extra-fc-100 extra-fc-300 extra-fc-1000""".split(), 3) | {"dropout": 5}
@@ -148,7 +148,7 @@ def test_the_cost_of_the_chapter_on_page_10():
     assert "ten runs together in about a tenth of the time that a CPU core takes for one" in text
 
 
-def test_the_speed_of_relu_on_page_10():
+def test_the_speed_of_relu():
     text, _ = page("14")
 
     def epochs(name):
@@ -169,7 +169,7 @@ def test_the_speed_of_relu_on_page_10():
     assert "ReLU is 3, 1.3, 2 and 1 times as fast as sigmoids, and tanh 3, 1, 1.6 and 1.25 times" in text
 
 
-def test_mini_batches_on_page_10():
+def test_mini_batches():
     text, _ = page("14")
     names = [f"{size}-rate-{rate}" for size, rate in ((1, 0.1), (1, 0.01), (10, 0.1), (100, 0.1), (100, 1),
                                                       (1000, 0.1), (1000, 10))]
@@ -202,7 +202,7 @@ def test_mini_batches_on_page_10():
     assert 9 < max(seconds["100"]) < 10 and "The seconds are rough" in text
 
 
-def test_gradients_on_page_10():
+def test_gradients():
     text, shown = page("14")
     rows = [line[18:].split("  ") for line in shown["through-training-chart"].splitlines()[1:5]]
     assert [[word.strip() for word in row if word.strip()] for row in rows] == [
@@ -228,7 +228,7 @@ def test_gradients_on_page_10():
     assert "a factor of about two at each layer" in text and "a factor of 2.3 over all five layers" in text
 
 
-def test_normalised_gradients_on_page_10():
+def test_normalised_gradients():
     text, shown = page("14")
     rows = [list(map(float, line.split())) for line in shown["normalised"].splitlines()[1:]]
     assert [row[0] for row in rows] == [20, 50] and all(row[1] < 1 for row in rows)
@@ -237,7 +237,7 @@ def test_normalised_gradients_on_page_10():
             "without normalisation it gets less") in text
 
 
-def test_the_first_sign_on_page_10():
+def test_the_first_sign():
     text, shown = page("14")
     assert [line.split(maxsplit=1)[1].strip() for line in shown["overfit-chart"].splitlines()[1:4]] == [
         "over a tenth        under two points", "all training images are read; the loss is least earlier",
@@ -246,7 +246,7 @@ def test_the_first_sign_on_page_10():
     assert "Its validation loss stops falling and does not rise as much" in text
 
 
-def test_six_networks_on_page_06():
+def test_six_networks():
     text, shown = page("09")
     names = ("expanded", "fc300", "fc1000", "extra-fc-100", "extra-fc-300", "extra-fc-1000")
     first, last = ({name: np.mean([run["loss"][epoch] for run in runs(name)]) for name in names}
@@ -307,14 +307,14 @@ def test_what_dropout_gains():
         assert words in text.replace("> ", ""), words
 
 
-def test_adam_under_the_map_on_page_07():
+def test_adam_under_the_map():
     text, shown = page("10")
     differences = [float(line.split()[-1]) for line in shown["adam-by-hand"].splitlines()]
     assert differences[0] == 0 and min(differences[1:]) > 0.1
     assert "With the one factor the two forms stay the same network over 500 steps" in text
 
 
-def test_masks_weighted_alike_on_page_10():
+def test_masks_weighted_alike():
     text, shown = page("10")
     rows = {float(rate): tuple(map(float, figures)) for rate, *figures in re.findall(
         r"^p = (\d\.\d): .* (\d\.\d+), alike (\d\.\d+)$", shown["masks-alike"], re.M)}
@@ -323,7 +323,7 @@ def test_masks_weighted_alike_on_page_10():
     assert "the second figures are zero at $p = 0.5$ only" in text
 
 
-def test_ten_copies_on_page_14():
+def test_ten_copies():
     text, shown = page("08")
     once, _, *rows = shown["ask-ten-times"].splitlines()
     rows = [[int(number) for number in row.split()[-3:]] for row in rows]
@@ -335,7 +335,7 @@ def test_ten_copies_on_page_14():
             "times)" in text.replace("[coins](11-ensemble.ipynb)", "coins") and 2 * 0.5**4 == 1 / 8)
 
 
-def test_sequences_on_page_12():
+def test_sequences():
     text, shown = page("15")
     after_five = {name: 100 * np.array([run["validation_accuracy"][4] for run in runs(f"lstm-{name}")])
                   for name in ("rows", "columns", "shuffled-rows")}
@@ -348,7 +348,7 @@ def test_sequences_on_page_12():
         assert words in text
 
 
-def test_covered_digits_on_page_12():
+def test_covered_digits():
     text, shown = page("15")
 
     def shares(line):
@@ -367,7 +367,7 @@ def test_covered_digits_on_page_12():
         assert words in text
 
 
-def test_without_gates_on_page_12():
+def test_without_gates():
     text, shown = page("15")
     fast, slow = (np.array([run["validation_accuracy"] for run in runs(f"rnn-rows-rate-{rate}")])
                   for rate in (0.5, 0.05))
@@ -378,7 +378,7 @@ def test_without_gates_on_page_12():
     assert min(run["validation_accuracy"][4] for run in runs("lstm-rows")) > 0.97
 
 
-def test_problems_of_page_19():
+def test_problems_of_your_digits():
     text, shown = page("20")
     boxed, filled = (np.array(line.split()[1:], int) for line in shown["proportions"].splitlines()[1:3])
     assert (filled[1], boxed[1]) == (36, 85) and "36 percent of them are read, 85 with" in text
@@ -389,7 +389,7 @@ def test_problems_of_page_19():
     assert "At 14.00 down and 14.01 across" in text
 
 
-def test_depth_on_page_16():
+def test_depth():
     text, shown = page("17")
     ((deep,), (wide,)) = (runs(f"{shape}-rate-0.03") for shape in ("five-layers", "one-layer"))
     assert [f"{100 * run['validation_accuracy'][-1]:.2f} %" for run in (deep, wide)] == ["97.70 %", "96.70 %"]

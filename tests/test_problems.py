@@ -45,7 +45,7 @@ def test_problems_have_a_level_and_a_time(number):
     assert titles and all(re.match(r"\(★{1,3}, \d+ min", title) for title in titles), titles
 
 
-def test_page_00():
+def test_problems_of_concepts():
     words, shown = page("00")
     assert "(5 × 5 + 1) =    520\n" in shown["cell-28"] and "30    = 23,550\n" in shown["cell-28"]
     assert "So 20 filters take 520 > learned numbers" in words and "to everything takes 23,550" in words
@@ -66,7 +66,7 @@ def test_page_00():
     assert "change less than the feature maps themselves, but not by a great deal" in words
 
 
-def test_page_13():
+def test_problems_of_back_propagation():
     words, shown = page("13")
     assert shown["as-keras"].count("as Keras: True\n") == 4
     assert "All four gradients are those of Keras" in words
@@ -85,7 +85,7 @@ def test_page_13():
     assert 24 * 24 == 576 and "over the 576 places of a digit, of which at most 144" in words
 
 
-def test_page_03():
+def test_problems_of_the_second_convolutional_layer():
     words, shown = page("03")
     pairs = [[float(number) for number in line.split()] for line in shown["cell-20"].splitlines()[1:]]
     assert len(pairs) == 3 and all(won > lost for _, _, won, lost, *_ in pairs)
@@ -109,7 +109,7 @@ def test_page_03():
     assert "the same True" in shown["order"] and "change by 0.06" in shown["order"]
 
 
-def test_page_05():
+def test_problems_of_the_expanded_data():
     words, shown = page("07")
     assert "1,250,000 images, 125,000 mini-batches, 0.98 gigabytes" in shown["copies"]
     assert "$5 \\times 5 = 25$ positions make 1,250,000 images, nearly a gigabyte" in words
@@ -162,7 +162,7 @@ def test_moved_digits_are_what_their_page_says():
     assert 0.15 < 1 - np.mean(relu[3]) / 99.31 < 0.25 and 50 < np.mean(shallow[3]) < 60  # the picture's words
 
 
-def test_page_09():
+def test_problems_of_the_filters():
     words, shown = page("12")
     assert "\n6 filters never answer, 12 answer on more than a tenth of all windows\n" in shown["cell-13"]
     rows = [line.split() for line in shown["cell-13"].splitlines()[1:21]]
@@ -196,7 +196,7 @@ def test_page_09():
     assert f"is {least}, a fifth of the {most} that a sigmoid can have" in words
 
 
-def test_page_01():
+def test_problems_of_the_shallow_network():
     words, shown = page("01")
     every = 100 * accuracies("shallow", 9)
     assert f"{every.mean():.2f} % of the test digits, in the mean of six runs" in words and len(every) == 6
@@ -224,7 +224,7 @@ def test_page_01():
     assert f"The six without read from {plain[0]:.2f} to {plain[-1]:.2f} %. By their ranks" in words
 
 
-def test_page_11():
+def test_problems_of_the_code():
     """What stopping early would have saved and cost, over all runs of the chapter's networks."""
     words, shown = page("21")
     rows = [line.split() for line in shown["early-stopping"].splitlines()[1:-1]]
@@ -251,7 +251,7 @@ def test_page_11():
     assert "run 0 after its last epoch" in words
 
 
-def test_page_02():
+def test_problems_of_the_first_convolutional_network():
     words, shown = page("02")
     shallow, one_layer = (runs(name, "test_accuracy") for name in ("shallow", "conv-pool"))
     assert (one_layer.min(axis=0) > shallow.max(axis=0)).all()
