@@ -353,3 +353,26 @@ def test_two_starts_are_what_their_page_says():
     rows = re.findall(r"start +([\d.]+)%", shown["he-table"])
     assert f"ReLU reads {rows[1]} % of the validation digits instead of {rows[0]} %" in words
     assert f"the sigmoid network {rows[3]} % instead of {rows[2]} %" in words
+
+
+def test_a_halved_rate_is_what_its_page_says():
+    """Both schedules' runs of the same seeds."""
+    words, _ = page("21")
+    plain, halved = ({part: runs(name, part)[:3] for part in ("loss", "validation_accuracy", "test_accuracy")}
+                     for name in ("shallow", "shallow-halved"))
+    assert np.array_equal(*(of["validation_accuracy"][:, :10] for of in (plain, halved)))
+    assert "at the constant rate, with which they share the first ten epochs" in words
+    (won, before), (less, after) = (
+        (of["validation_accuracy"].max(axis=1), 1e4 * accuracies(name))
+        for of, name in ((plain, "shallow"), (halved, "shallow-halved")))
+    assert np.round(won - less).tolist() == [7, 12, 13]
+    assert "fewer validation digits at best, by 7, 12 and 13 in 10,000" in words
+    assert sorted(np.round(before - after)) == [17, 23, 27] and "17 to 27 test digits fewer" in words
+    means = (f"{values.mean() / 100:.2f} %" for values in (after, before))
+    assert " in the mean instead of ".join(means) in words
+    moves = [sorted(np.round(np.ptp(of["validation_accuracy"][:, -20:], axis=1))) for of in (halved, plain)]
+    assert [(least, most) for least, *_, most in moves] == [(6, 11), (10, 19)]
+    assert "moves by 6 to 11 digits, at the constant rate by 10 to 19" in words
+    assert [{round(loss, digits) for loss in of["loss"][:, -1]}
+            for of, digits in ((plain, 3), (halved, 2))] == [{0.003}, {0.02}]
+    assert "the training loss falls to 0.003; with the halved one it stops at 0.02" in words
