@@ -376,3 +376,45 @@ def test_a_halved_rate_is_what_its_page_says():
     assert [{round(loss, digits) for loss in of["loss"][:, -1]}
             for of, digits in ((plain, 3), (halved, 2))] == [{0.003}, {0.02}]
     assert "the training loss falls to 0.003; with the halved one it stops at 0.02" in words
+
+
+def test_widths_under_dropout_are_what_page_10_says():
+    words, shown = page("10")
+    assert re.findall(r"(\d+) neurons: +([\d.]+)%", shown["scatter"]) == [("300", "5.8"), ("1000", "3.2")]
+    assert "$1 / \\sqrt n$ of it: 5.8 percent with 300 neurons, 3.2 with 1,000" in words
+    narrow, wide = (100 * accuracies(f"dropout-few-{n}") for n in (300, 1000))
+    assert len(narrow) == 3 and np.round(100 * (wide - narrow)).tolist() == [21, 16, 18]
+    assert "reads 21, 16 and 18 test digits more than the run of the same seed with 300" in words
+    gain, error = re.search(r"\+(0\.\d+) points, standard error (0\.\d+)", shown["widths-table"]).groups()
+    assert scipy.stats.ttest_ind(wide, narrow).statistic == pytest.approx(2, abs=0.1)
+    assert (f"{wide.mean():.2f} and {narrow.mean():.2f} %, are {gain} points apart, two standard errors of "
+            f"{error}") in words
+    best = {n: runs(f"dropout-few-{n}", "validation_accuracy")[:, ::-1].argmax(axis=1) for n in (300, 1000)}
+    assert max(map(max, best.values())) == 1 and "one of the last two in every run" in words
+    losses = [sorted(run[19 - back] for run, back in zip(runs(f"dropout-few-{n}", "loss"), best[n]))
+              for n in (300, 1000)]
+    assert "a loss of {:.3f} to {:.3f} instead of {:.3f} to {:.3f}.".format(
+        *(end for least, *_, most in losses for end in (least, most))) in words
+
+
+def test_optimizers_under_dropout_are_what_page_10_says():
+    words, shown = page("10")
+    pairs = [("plain", 0.1), ("momentum", 0.003), ("momentum", 0.01), ("adam", 0.0003), ("adam", 0.001)]
+    curves = {pair: runs("dropout-few-{}-{:g}".format(*pair), "validation_accuracy")[0] for pair in pairs}
+    plain, other = runs("dropout-few-300", "validation_accuracy")[:2, :5]
+    first, last = ({pair: f"{curve[epoch] / 100:.2f}" for pair, curve in curves.items()} for epoch in (0, 4))
+    assert "momentum   0.003" in shown["optimizers-table"]
+    assert f"{last['momentum', 0.003]} and {plain[4] / 100:.2f} % of the validation digits" in words
+    best = {pair: curve.max() for pair, curve in {**curves, ("plain", 0.03): plain}.items()}
+    chosen = [max((pair for pair in best if pair[0] == way), key=best.get)
+              for way in ("adam", "momentum", "plain")]
+    assert [rate for _, rate in chosen] == [0.001, 0.01, 0.1] and "The larger one wins each time" in words
+    assert round((curves["plain", 0.1][4] - plain[4]) / 100, 1) == 1.6
+    assert f"and gains 1.6 points with plain steps: {last['plain', 0.1]} %" in words
+    assert ("it reads {} %, momentum at its better rate {} % and plain steps at theirs {} %".format(
+        *map(first.get, chosen))) in words
+    assert "{}, {} and {} %, closer together".format(*map(last.get, chosen)) in words
+    apart = np.ptp([curves[pair][4] for pair in chosen])
+    assert round(abs(plain[4] - other[4])) == 35 > apart and "which differ by 0.35 points" in words
+    assert all(curves[pair][4] - plain[4] > 150 for pair in chosen)
+    assert "either would have seemed to gain more than a point and a half" in words
