@@ -20,6 +20,7 @@ RIGHT = {
     "geometric-mean": dict(
         right=lambda x, W, b, p: np.exp(z := (1 - p) * x @ W + b) / np.exp(z).sum(),
         inputs=(_random.normal(size=8), _random.normal(size=(8, 3)), _random.normal(size=3), 0.2)),
+    "scatter": dict(right=lambda n: 1 / np.sqrt(n), inputs=(np.array([100.0, 300.0, 1000.0]),)),
     "best-patch": dict(right=lambda kernel: (kernel > 0).astype(float),
                        inputs=(_random.normal(size=(5, 5)),)),
     "shared-out": dict(right=lambda activations, error: error * activations / np.sqrt((activations**2).sum()),

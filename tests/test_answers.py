@@ -64,6 +64,11 @@ WRONG = {
         ([1_250_000, 125_000, 1_250_000], "1 of 3 numbers are wrong, the first at [2]"),
         (1_250_000, "shape (), expected (3,)"),
     ],
+    "scatter": [
+        (lambda n: np.sqrt(n) / 2, "3 of 3 numbers are wrong, the first at [0]"),  # in neurons
+        (lambda n: 0.5 / np.sqrt(n), "off by a factor, the same everywhere"),  # of all of them
+        (lambda n: 1 / np.sqrt(n).mean(), "shape (), expected (3,)"),
+    ],
     "best-patch": [
         (lambda kernel: kernel > 0, "dtype bool: fractions are expected"),
         (lambda kernel: 255.0 * (kernel > 0), "off by a factor, the same everywhere"),

@@ -417,3 +417,70 @@ def test_two_starts_are_what_their_page_says():
     rows = re.findall(r"start +([\d.]+)%", shown["he-table"])
     assert f"ReLU reads {rows[1]} % of the validation digits instead of {rows[0]} %" in words
     assert f"the sigmoid network {rows[3]} % instead of {rows[2]} %" in words
+
+
+def test_a_halved_rate_is_what_its_page_says():
+    """Both schedules' runs of the same seeds."""
+    words, _ = page("21")
+    plain, halved = ({part: runs(name, part)[:3] for part in ("loss", "validation_accuracy", "test_accuracy")}
+                     for name in ("shallow", "shallow-halved"))
+    assert np.array_equal(*(of["validation_accuracy"][:, :10] for of in (plain, halved)))
+    assert "at the constant rate, with which they share the first ten epochs" in words
+    (won, before), (less, after) = (
+        (of["validation_accuracy"].max(axis=1), 1e4 * accuracies(name))
+        for of, name in ((plain, "shallow"), (halved, "shallow-halved")))
+    assert np.round(won - less).tolist() == [7, 12, 13]
+    assert "fewer validation digits at best, by 7, 12 and 13 in 10,000" in words
+    assert sorted(np.round(before - after)) == [17, 23, 27] and "17 to 27 test digits fewer" in words
+    means = (f"{values.mean() / 100:.2f} %" for values in (after, before))
+    assert " in the mean instead of ".join(means) in words
+    moves = [sorted(np.round(np.ptp(of["validation_accuracy"][:, -20:], axis=1))) for of in (halved, plain)]
+    assert [(least, most) for least, *_, most in moves] == [(6, 11), (10, 19)]
+    assert "moves by 6 to 11 digits, at the constant rate by 10 to 19" in words
+    assert [{round(loss, digits) for loss in of["loss"][:, -1]}
+            for of, digits in ((plain, 3), (halved, 2))] == [{0.003}, {0.02}]
+    assert "the training loss falls to 0.003; with the halved one it stops at 0.02" in words
+
+
+def test_widths_under_dropout_are_what_their_page_says():
+    words, shown = page("10")
+    assert re.findall(r"(\d+) neurons: +([\d.]+)%", shown["scatter"]) == [("300", "5.8"), ("1000", "3.2")]
+    assert "$1 / \\sqrt n$ of it: 5.8 percent with 300 neurons, 3.2 with 1,000" in words
+    narrow, wide = (100 * accuracies(f"dropout-few-{n}") for n in (300, 1000))
+    assert len(narrow) == 3 and np.round(100 * (wide - narrow)).tolist() == [21, 16, 18]
+    assert "reads 21, 16 and 18 test digits more than the run of the same seed with 300" in words
+    gain, error = re.search(r"\+(0\.\d+) points, standard error (0\.\d+)", shown["widths-table"]).groups()
+    assert scipy.stats.ttest_ind(wide, narrow).statistic == pytest.approx(2, abs=0.1)
+    assert (f"{wide.mean():.2f} and {narrow.mean():.2f} %, are {gain} points apart, two standard errors of "
+            f"{error}") in words
+    best = {n: runs(f"dropout-few-{n}", "validation_accuracy")[:, ::-1].argmax(axis=1) for n in (300, 1000)}
+    assert max(map(max, best.values())) == 1 and "one of the last two in every run" in words
+    losses = [sorted(run[19 - back] for run, back in zip(runs(f"dropout-few-{n}", "loss"), best[n]))
+              for n in (300, 1000)]
+    assert "a loss of {:.3f} to {:.3f} instead of {:.3f} to {:.3f}.".format(
+        *(end for least, *_, most in losses for end in (least, most))) in words
+
+
+def test_optimizers_under_dropout_are_what_their_page_says():
+    words, shown = page("10")
+    pairs = [("plain", 0.1), ("momentum", 0.003), ("momentum", 0.01), ("adam", 0.0003), ("adam", 0.001)]
+    curves = {pair: runs("dropout-few-{}-{:g}".format(*pair), "validation_accuracy") / 100 for pair in pairs}
+    curves["plain", 0.03] = runs("dropout-few-300", "validation_accuracy")[:, :5] / 100
+    assert len(shown["optimizers-table"].splitlines()) == 1 + len(curves)
+    slow = curves["plain", 0.03]
+    assert "its run reads {:.2f} % of the validation digits, and their three {:.2f} % in the mean".format(
+        curves["momentum", 0.003][0, 4], slow[:, 4].mean()) in words
+
+    chosen = [max((pair for pair in curves if pair[0] == way), key=lambda pair: curves[pair][0].max())
+              for way in ("adam", "plain", "momentum")]
+    assert [rate for _, rate in chosen] == [0.001, 0.1, 0.01] and "The larger one wins each time" in words
+    adam, plain, momentum = (curves[pair] for pair in chosen)
+    assert {len(of) for of in (adam, plain, momentum, slow)} == {3}
+    assert f"{plain[:, 4].mean() - slow[:, 4].mean():.1f}" == "1.4" and "Plain steps gain 1.4 points" in words
+    assert f"{plain[:, 4].mean():.2f} % instead of {slow[:, 4].mean():.2f} %" in words
+    assert (adam[:, 0] > np.maximum(plain, momentum)[:, 0]).all() and "in all three runs: " in words
+    first, last = ([of[:, epoch].mean() for of in (adam, plain, momentum)] for epoch in (0, 4))
+    assert "{:.2f} % in the mean, plain steps {:.2f} %, momentum {:.2f} %".format(*first) in words
+    assert "{:.2f}, {:.2f} and {:.2f} %, closer together than three runs of any".format(*last) in words
+    assert np.ptp(last) < min(np.ptp(of[:, 4]) for of in (adam, plain, momentum))
+    assert min(last) - slow[:, 4].mean() > 1 and "either would have seemed to gain over a point" in words
