@@ -1,7 +1,7 @@
 // Draw a digit: the network reads along. Network, weights and sample digits are fetched at the first use.
 "use strict";
 {
-  const { data, load, element, pixels, paintMap, drag, announcer, bytes, percent } = readingDigits;
+  const { data, load, element, pixels, paintMap, drag, announcer, bytes, percent, say } = readingDigits;
   const SIZE = 280, PEN = 22; // of the pad, and of its pen, in pixels
   const DIGITS = [...Array(10).keys()];
 
@@ -17,7 +17,9 @@
    * ink: size × size values from 0 to 255.
    */
   function preprocess(ink, size) {
-    const faint = 0.1 * ink.reduce((most, value) => Math.max(most, value), 0);
+    let most = 0;
+    for (let i = 0; i < ink.length; i++) if (ink[i] > most) most = ink[i];
+    const faint = 0.1 * most;
     let left = size, right = -1, top = size, bottom = -1;
     for (let row = 0; row < size; row++) {
       for (let column = 0; column < size; column++) {
@@ -78,7 +80,8 @@
       for (let column = from(x0, x1); column < to(x0, x1); column++) {
         const x = column + 0.5 - x0, y = row + 0.5 - y0;
         const along = length ? Math.max(0, Math.min(1, (x * dx + y * dy) / length)) : 0;
-        const value = 255 * Math.min(1, reach - Math.hypot(x - along * dx, y - along * dy)), i = row * SIZE + column;
+        const away = Math.sqrt((x - along * dx) ** 2 + (y - along * dy) ** 2); // Math.hypot is slow
+        const value = 255 * Math.min(1, reach - away), i = row * SIZE + column;
         if (value > ink[i]) ink[i] = value;
       }
     }
@@ -240,7 +243,7 @@
     why.textContent = `why ${compared[0]} and not ${compared[1]}?`;
     for (const { row, bar, number, digit } of bars) {
       bar.style.width = read ? `${100 * read.probabilities[digit]}%` : 0;
-      number.textContent = read ? percent(read.probabilities[digit]) : "–";
+      say(number, read ? percent(read.probabilities[digit]) : "–");
       row.classList.toggle("live-best", digit === best);
     }
     answer.textContent = read ? `The network reads: ${best}` : "Draw a digit from 0 to 9.";

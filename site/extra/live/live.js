@@ -59,24 +59,32 @@ window.readingDigits = (() => {
     return element("canvas", { width: side, height: side, class: "live-pixels", ...attributes });
   }
 
+  /** What a canvas was last filled with, unless it changed its size. */
+  const images = new WeakMap();
+  function imageOf(canvas) {
+    let image = images.get(canvas);
+    if (image?.width !== canvas.width) images.set(canvas, image = new ImageData(canvas.width, canvas.height));
+    return image;
+  }
+
   /** Fill a canvas with values, a pixel each; NaN is clear. */
   function paint(canvas, values, colour) {
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(canvas.width, canvas.height);
-    values.forEach((value, i) => {
-      if (!Number.isNaN(value)) image.data.set(colour(value), 4 * i);
-    });
-    context.putImageData(image, 0, 0);
+    const image = imageOf(canvas);
+    values.forEach((value, i) => image.data.set(Number.isNaN(value) ? [0, 0, 0, 0] : colour(value), 4 * i));
+    canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
   /** Show one of several maps (of `maps`, beside each other in `values`) in grey, white for 0 and black for `most`. */
   function paintMap(canvas, values, maps, map, most) {
-    const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-    const colours = new Uint32Array(image.data.buffer), scale = 255 / (most || 1);
+    const image = imageOf(canvas), colours = new Int32Array(image.data.buffer), scale = 255 / (most || 1);
+    let changed = false;
     for (let i = 0; i < colours.length; i++) {
-      colours[i] = 0xff000000 | (0x010101 * (255 - Math.round(scale * values[maps * i + map])));
+      const colour = 0xff000000 | (0x010101 * (255 - Math.round(scale * values[maps * i + map])));
+      if (colours[i] === colour) continue;
+      colours[i] = colour;
+      changed = true;
     }
-    context.putImageData(image, 0, 0);
+    if (changed) canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
   /** A number with two decimals, unless it is whole, and with a minus sign that is one. */
@@ -90,11 +98,16 @@ window.readingDigits = (() => {
     return [element("table", { class: "live-grid" }, element("caption", {}, title), element("tbody", {}, ...lines)), cells];
   }
 
+  /** Change a text, if it changes. */
+  function say(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
   /** Write values into cells of these colours, white on black above `most`; null is not known. */
   function fill(cells, values, colour, most) {
     cells.forEach((cell, i) => {
       const value = values[i];
-      cell.textContent = value === null ? "…" : decimal(value);
+      say(cell, value === null ? "…" : decimal(value));
       cell.style.backgroundColor = value === null ? "" : `rgb(${colour(value).slice(0, 3)})`;
       cell.style.color = most && value > most ? "#fff" : "#000";
     });
@@ -187,6 +200,6 @@ window.readingDigits = (() => {
 
   return {
     data, load, whenNear, element, pixels, paint, paintMap, grey, signed, decimal, grid, fill, frame, put, drag, steer,
-    announcer, bytes, percent,
+    announcer, bytes, percent, say,
   };
 })();

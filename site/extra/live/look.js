@@ -351,7 +351,8 @@
       tables.replaceChildren(made[0][0], "×", made[1][0], "=", made[2][0]);
       tiles.hidden = channels === 1;
       tiles.replaceChildren(...Array.from({ length: channels === 1 ? 0 : channels }, (_, c) =>
-        element("button", { type: "button", click: () => { channel = c; detail(); } }, pixels(window))));
+        element("button", { type: "button", click: () => { channel = c; detail(); } },
+          window > 1 ? pixels(window) : element("span", { class: "live-pixels" }))));
     }
 
     function detail() {
@@ -375,7 +376,7 @@
 
       // the map before it, this map, and what is pooled
       const large = (canvas, key, maps, map) => {
-        canvas.width = canvas.height = sideOf(key);
+        if (canvas.width !== sideOf(key)) canvas.width = canvas.height = sideOf(key);
         paintMap(canvas, stages[key], maps, map, most(stages[key], maps, map));
       };
       large(sourceCanvas, from, hidden ? 1 : channels, hidden ? 0 : channel);
@@ -410,8 +411,10 @@
 
       // the products: of all maps before it in small, of one of them in full
       const flat = products.flat(), strongest = Math.max(...flat.map(Math.abs)), heaviest = Math.max(...weights.flat().map(Math.abs));
+      const colour = signed(strongest || 1);
       [...tiles.children].forEach((tile, c) => {
-        paint(tile.firstChild, products[c], signed(strongest || 1));
+        if (window > 1) paint(tile.firstChild, products[c], colour);
+        else tile.firstChild.style.backgroundColor = `rgb(${colour(products[c][0]).slice(0, 3)})`;
         tile.setAttribute("aria-pressed", c === channel);
         tile.setAttribute("aria-label", `${hidden ? "neuron" : "map"} ${c}: ${decimal(sums[c])}`);
         tile.title = `${hidden ? "neuron" : "map"} ${c}: ${decimal(sums[c])}`;

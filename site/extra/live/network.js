@@ -24,12 +24,13 @@
 
   /** The largest of each square of 2 × 2. */
   function maxPool(values, channels) {
-    const side = Math.sqrt(values.length / channels), half = side / 2;
-    const largest = new Float32Array(half * half * channels).fill(-Infinity);
-    for (let i = 0; i < values.length; i++) {
-      const place = Math.floor(i / channels), row = Math.floor(place / side), column = place % side;
-      const to = ((row >> 1) * half + (column >> 1)) * channels + (i % channels);
-      if (values[i] > largest[to]) largest[to] = values[i];
+    const side = Math.sqrt(values.length / channels), half = side / 2, line = side * channels;
+    const largest = new Float32Array(half * half * channels);
+    for (let place = 0, to = 0; place < half * half; place++) {
+      let from = channels * (2 * side * Math.floor(place / half) + 2 * (place % half));
+      for (let c = 0; c < channels; c++, from++, to++) {
+        largest[to] = Math.max(values[from], values[from + channels], values[from + line], values[from + line + channels]);
+      }
     }
     return largest;
   }
@@ -78,7 +79,7 @@
     slopes.reduce((sum, slope, u) => sum + slope * kernel[i * slopes.length + u], 0));
 
   const add = (sums, biases) => sums.map((sum, i) => sum + biases[i % biases.length]);
-  const relu = (sums, biases) => add(sums, biases).map((sum) => Math.max(0, sum));
+  const relu = (sums, biases) => sums.map((sum, i) => Math.max(0, sum + biases[i % biases.length]));
 
   function softmax(sums) {
     const most = Math.max(...sums);
