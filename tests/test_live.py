@@ -554,7 +554,8 @@ def test_one_answer_against_another(show, network):
             assert int(many) == len(order)
             assert float(amount) == pytest.approx(abs(expected[order].sum()), abs=0.006)
         said = page.locator("p.live-best").inner_text()
-        first, times, second, odds = re.match(r"(\d) is (.+) times as likely as (\d): (.+ for \d)\.$", said).groups()
+        words = r"(\d) is (.+) times as likely as (\d): (.+ for \d)\.$"
+        first, times, second, odds = re.match(words, said).groups()
         assert (int(first), int(second)) == (pair if difference > 0 else pair[::-1])
         assert in_favour(odds, pair) == pytest.approx(difference, abs=0.006)
         ratio = np.exp(abs(difference))
@@ -593,7 +594,7 @@ def test_pixels_speak_for_one_answer_or_the_other(show, network):
     effect = page.locator(".live-effect")
     said = effect.locator("xpath=../..").inner_text()
     for_1, for_7 = (float(re.search(rf"your ink for {digit}: ([\d.]+)", said)[1]) for digit in (1, 7))
-    biases, total = re.search(r"biases: (.+ for \d); in all (.+ for \d)\.", said).groups()
+    biases, total = re.search(r"biases: (.+ for \d); in all, log-odds (.+ for \d)\.", said).groups()
     assert for_1 == pytest.approx((ink * weights).clip(0).sum(), abs=0.006)
     assert for_1 - for_7 + in_favour(biases, (1, 7)) == pytest.approx(difference, abs=0.02)
     assert in_favour(total, (1, 7)) == pytest.approx(difference, abs=0.006)
@@ -609,7 +610,8 @@ def test_pixels_speak_for_one_answer_or_the_other(show, network):
     assert borders == ["solid rgb(213, 94, 0)", "dashed rgb(0, 114, 178)"], "not by colour alone"
     bar = np.argwhere(image[0, :, :, 0] > 25)[0]  # its left end
     hint = against["blankAt"]
-    assert hint["row"] <= bar[0] < hint["row"] + 5 and hint["column"] < bar[1] < hint["column"] + 8, (hint, bar)
+    assert hint["row"] <= bar[0] < hint["row"] + 5
+    assert hint["column"] < bar[1] < hint["column"] + 8
     assert f"A dot would speak most for 7: rows {hint['row']} to {hint['row'] + 4}" in effect.locator(
         "canvas").get_attribute("aria-label")
 
@@ -625,10 +627,53 @@ def test_pixels_speak_for_one_answer_or_the_other(show, network):
     assert re.match(rf"7 is .* times as likely as 1: .* for 7 \(was {re.escape(total)}\)", verdict), verdict
     why = page.get_by_role("button", name="why 7 and not 1?")  # though now another comes second
     why.click()
-    assert "your ink for 1: " in effect.locator("xpath=../..").inner_text().split("\n")[0], "orange, as before"
+    assert effect.locator("xpath=../..").inner_text().startswith("your ink for 1: "), "orange, as before"
     page.get_by_role("button", name="undo").click()
     settle(page)
     assert re.search(r"for 1 \(was .* for 7\)", page.locator("p.live-best").inner_text())
+
+
+SMALL = """() => [...document.querySelectorAll(".live-figure :is(button, select, input, .live-maps canvas)")]
+    .filter((e) => e.checkVisibility())
+    .map((e) => [e.getBoundingClientRect(), e.width === 10 ? 10 : 1, e.outerHTML])  // 10 × 10 neurons
+    .filter(([{ width, height }, parts]) => Math.min(width, height) < 24 * parts).map((all) => all[2])"""
+
+
+def test_a_finger_finds_its_way_on_a_phone(show):
+    page = show("draw", path=SITE / "book" / "index.html", has_touch=True, is_mobile=True,
+                viewport={"width": 375, "height": 720}, reduced_motion="reduce")
+    page.get_by_role("button", name="take a 7").tap()
+    page.wait_for_function("readingDigits.draw.probabilities")
+    page.mouse.wheel(0, -50)
+    assert not page.locator("#pst-back-to-top").is_visible(), "it covered the bars"
+    header = page.locator(".bd-header-article").bounding_box()["height"]
+
+    def in_view(target):
+        box = target.bounding_box()
+        return header <= box["y"] and box["y"] + box["height"] <= page.evaluate("innerHeight")
+
+    assert not page.locator(".live-input").is_visible(), "the network's input is shown once"
+    best = page.locator(".live-best > :last-child").evaluate("""(number) => {
+        number.textContent = ">\u00a099.9\u00a0%";
+        return number.scrollWidth - number.clientWidth;
+    }""")
+    assert best <= 0
+    pictures, chooser = page.locator(".live-explained .live-views").last, page.get_by_label("look into")
+    for stage in ("maps1", "pooled2", "hidden"):
+        page.locator(f".live-stage-{stage} canvas").last.tap()
+        assert in_view(chooser) and in_view(pictures), stage
+    page.get_by_role("button", name="on to map").tap()
+    assert in_view(chooser)
+    before = page.evaluate("scrollY")
+    page.get_by_label("number", exact=True).fill("5")
+    assert page.evaluate("scrollY") == before
+    page.get_by_role("button", name="why 7 and not").tap()
+    assert in_view(page.get_by_label("compare it with")) and in_view(page.locator(".live-effect"))
+    page.get_by_role("button", name="draw there and see").tap()
+    assert in_view(page.locator(".live-pad"))
+    assert page.evaluate(SMALL) == []
+    page.set_viewport_size({"width": 720, "height": 375})
+    assert page.evaluate(SMALL) == []
 
 
 def test_pictures_in_large_can_be_tapped(show):

@@ -113,11 +113,11 @@
 
     const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-    /** Bring the explanation, or something else, into view, unless it is there. */
-    function bring(target = versus.hidden ? row : versus) {
-      const { top, bottom } = target.getBoundingClientRect();
-      if (top > parseFloat(getComputedStyle(target).scrollMarginTop) && bottom < innerHeight) return;
-      target.scrollIntoView({ behavior: still() ? "auto" : "smooth" });
+    /** Bring the explanation into view, below the page's header, unless it is there from first to last. */
+    function bring(first = versus.hidden ? chooser : versus, last = versus.hidden ? row : versus) {
+      const header = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
+      if (first.getBoundingClientRect().top >= header && last.getBoundingClientRect().bottom <= innerHeight) return;
+      first.scrollIntoView({ behavior: still() ? "auto" : "smooth" });
     }
 
     /** Let the large picture grow out of the small one, so that the eye can follow. */
@@ -240,7 +240,7 @@
 
     function toPad() {
       pad.focus({ preventScroll: true });
-      bring(pad);
+      bring(pad, pad);
     }
 
     /** For which of the two answers the log-odds are, in words. */
@@ -307,18 +307,18 @@
       const added = [1, -1].map((sign) => shares.reduce((sum, share) => sum + Math.max(0, sign * share), 0));
       forOrange.textContent = `your ink for ${pair[0]}: ${decimal(added[0])}`;
       forBlue.textContent = `your ink for ${pair[1]}: ${decimal(added[1])}`;
-      inAll.textContent = `biases: ${odds(bias)}; in all ${odds(total)}.`;
+      inAll.textContent = `biases: ${odds(bias)}; in all, log-odds ${odds(total)}.`;
       hintAt.textContent = (inkAt ? `In the solid frame, your ink speaks most for ${first}. ` : "")
         + "The small squares have no ink; a dot there would speak for the answer of its colour"
         + (blankAt ? `, most for ${second} in the dashed frame.` : ".");
-      effectCanvas.ariaLabel = ["Your digit.", inkAt && `Most ink for ${first}: ${rowsAndColumns(inkAt)}.`,
-        blankAt && `A dot would speak most for ${second}: ${rowsAndColumns(blankAt)}.`].filter(Boolean).join(" ");
+      effectCanvas.setAttribute("aria-label", ["Your digit.", inkAt && `Most ink for ${first}: ${rowsAndColumns(inkAt)}.`,
+        blankAt && `A dot would speak most for ${second}: ${rowsAndColumns(blankAt)}.`].filter(Boolean).join(" "));
       return { weights, inputBias: bias, added, inkAt, blankAt };
     }
 
-    const figure = element("div", {}, overview, hint,
-      element("div", { class: "live-buttons" }, element("label", {}, "look into ", layerChoice), mapLabel, rowLabel, columnLabel),
-      panel);
+    const chooser = element("div", { class: "live-buttons" },
+      element("label", {}, "look into ", layerChoice), mapLabel, rowLabel, columnLabel);
+    const figure = element("div", {}, overview, hint, chooser, panel);
 
     /** Explain this number; `fresh` starts with the map before it that says most. */
     function go(to, fresh = false) {
@@ -337,7 +337,7 @@
       detail();
       if (panel.hidden) return;
       const { name, pooled } = LAYERS[at.layer], where = pooled ? `map ${at.map}, row ${at.row}, column ${at.column}` : `number ${at.map}`;
-      const words = [versus.hidden ? "" : `${verdict.textContent} ${effectCanvas.ariaLabel}`, formula.textContent, pooling.textContent];
+      const words = [versus.hidden ? "" : `${verdict.textContent} ${effectCanvas.getAttribute("aria-label")}`, formula.textContent, pooling.textContent];
       announce(`${name[0].toUpperCase()}${name.slice(1)}, ${where}. ${words.filter(Boolean).join(" ")}`);
     }
 
