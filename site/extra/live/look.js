@@ -75,7 +75,8 @@
 
     // ---- all stages ----
 
-    const canvases = STAGES.map(({ maps, side }) => Array.from({ length: maps }, () => pixels(side)));
+    const canvases = STAGES.map(({ maps, side }) => Array.from({ length: maps }, (_, map) =>
+      pixels(side, maps > 1 ? { title: `${side > 1 ? "map " : ""}${map}` } : {})));
     const overview = element("div", { class: "live-network" }, ...STAGES.map((stage, s) => element("div",
       { class: `live-stage live-stage-${stage.key}` },
       element("div", { class: "live-maps", role: "img", "aria-label": `${stage.title}, ${stage.side} by ${stage.side}`,
