@@ -216,6 +216,26 @@ def toucher(page):
     return touch
 
 
+def test_the_drawing_stays_while_another_page_is_read(show, site):
+    page = show("draw")
+    draw(page, [])
+    draw(page, STROKES[4])
+    for back in ("field", "draw"):
+        page.goto((site / "float16" / "book" / f"{back}.html").as_uri())
+    page.wait_for_function("readingDigits.draw.probabilities")
+    assert answer(page) == 4
+    page.get_by_role("button", name="undo").click()
+    page.get_by_role("button", name="take a 3").click()
+    page.wait_for_function("document.querySelector('.live-answer').textContent.endsWith('3')")
+    page.reload()
+    page.wait_for_function("readingDigits.draw.probabilities")
+    assert answer(page) == 3
+    page = show("draw", script="Object.defineProperty(window, 'sessionStorage', { get() { throw Error() } })")
+    draw(page, STROKES[1])
+    page.reload()
+    assert answer(page) is None
+
+
 def test_touch_draws(show):
     page = show("draw", has_touch=True, viewport={"width": 390, "height": 400})  # there is room to scroll
     touch = toucher(page)
@@ -483,17 +503,31 @@ def shares(page):
     return [[(int(neuron), float(number.replace("−", "-"))) for neuron, number in side] for side in found]
 
 
+def number(text):
+    """What is written with a minus sign."""
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+def in_favour(odds, pair):
+    """Log-odds as the figure writes them, as a number for the first of the pair."""
+    value, digit = odds.split(" for ")
+    return float(value) if int(digit) == pair[0] else -float(value)
+
+
+def input_of(page):
+    image = page.evaluate("[...readingDigits.draw.preprocess(readingDigits.draw.ink(), 280)]")
+    return np.reshape(image, (1, 28, 28, 1)).astype("float32")
+
+
 def test_one_answer_against_another(show, network):
     page = show("draw", "float32", viewport={"width": 1000, "height": 1400})
     draw(page, STROKES[7])
-    image = np.reshape(page.evaluate("[...readingDigits.draw.preprocess(readingDigits.draw.ink(), 280)]"),
-                       (1, 28, 28, 1))
-    hidden = keras_stages(network, image.astype("float32"))["hidden"][0]
+    hidden = keras_stages(network, input_of(page))["hidden"][0]
     kernel, bias = network.layers[4].get_weights()
     logits = hidden @ kernel + bias
     ranks = [int(digit) for digit in logits.argsort()[::-1]]  # the most likely first
     page.get_by_role("button", name=f"why {ranks[0]} and not {ranks[1]}?").click()
-    choice = page.get_by_label("compare it with")
+    choice, pair = page.get_by_label("compare it with"), ()
     for one, other, chosen in ((0, 1, False), (1, 0, False), (0, 2, True), (5, 2, False), (2, 0, False),
                                (4, 9, True)):
         one, other = ranks[one], ranks[other]
@@ -503,25 +537,175 @@ def test_one_answer_against_another(show, network):
         assert choice.input_value() == str(other)
         found = page.evaluate("readingDigits.looking.explained")
         assert (found["layer"], found["map"]) == (3, one)
-        against, difference = found["against"], logits[one] - logits[other]
-        expected = hidden * (kernel[:, one] - kernel[:, other])
+        if set(pair) != {one, other}:
+            pair = one, other  # or each keeps its colour
+        against, difference = found["against"], logits[pair[0]] - logits[pair[1]]
+        assert (against["one"], against["other"]) == pair
+        expected = hidden * (kernel[:, pair[0]] - kernel[:, pair[1]])
         np.testing.assert_allclose(against["shares"], expected, atol=1e-3)
         assert against["total"] == pytest.approx(difference, abs=1e-3)
         assert sum(against["shares"]) + against["bias"] == pytest.approx(difference, abs=1e-3)
-        for sign, side in zip((1, -1), shares(page), strict=True):
-            order = [n for n in (-sign * expected).argsort() if sign * expected[n] > 0][:4]
-            assert [n for n, _ in side] == order
-            np.testing.assert_allclose([value for _, value in side], expected[order], atol=0.006)
-        said = page.get_by_text(f"{one} against {other}: ").first.inner_text()
-        many, few = (expected > 0).sum(), (expected < 0).sum()
-        assert f"{many} neurons speak for {one}, {few} for {other}; " in said
-        winner, times = re.search(r"together, (\d) is (.+) times as likely", said).groups()
-        assert int(winner) == (one if difference > 0 else other)
+        titles = page.locator(".live-shares").locator("xpath=../p").all_inner_texts()
+        for sign, side, digit, title in zip((1, -1), shares(page), pair, titles, strict=True):
+            order = [n for n in (-sign * expected).argsort() if sign * expected[n] > 0]
+            assert [n for n, _ in side] == order[:4]
+            np.testing.assert_allclose([value for _, value in side], expected[order[:4]], atol=0.006)
+            many, amount = re.match(rf"(\d+) neurons? for {digit}: ([\d.]+)", title).groups()
+            assert int(many) == len(order)
+            assert float(amount) == pytest.approx(abs(expected[order].sum()), abs=0.006)
+        said = page.locator("p.live-best").inner_text()
+        words = r"(\d) is (.+) times as likely as (\d): (.+ for \d)\.$"
+        first, times, second, odds = re.match(words, said).groups()
+        assert (int(first), int(second)) == (pair if difference > 0 else pair[::-1])
+        assert in_favour(odds, pair) == pytest.approx(difference, abs=0.006)
         ratio = np.exp(abs(difference))
         if ratio > 1e6:
             assert times == "over a million"
         else:
-            assert float(times.replace(",", "")) == pytest.approx(ratio, rel=0.06)
+            assert number(times) == pytest.approx(ratio, rel=0.06)
+
+
+def gradient(network, image, one, other):
+    """What each pixel, from 0 to 1, does to the difference of the two sums before the softmax."""
+    import tensorflow as tf
+    image = tf.convert_to_tensor(image)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        values = image
+        for layer in network.layers[:4]:
+            values = layer(values)
+        kernel, bias = network.layers[4].get_weights()
+        sums = values @ kernel + bias
+        difference = sums[0, one] - sums[0, other]
+    return 256 * np.ravel(tape.gradient(difference, image)), float(difference)
+
+
+def test_pixels_speak_for_one_answer_or_the_other(show, network):
+    """A 7 with a short bar is read as 1. The picture shows where ink is missing; there, it is a 7."""
+    page = show("draw", "float32", viewport={"width": 1000, "height": 1800}, forced_colors="active")
+    draw(page, [[(.45, .2), (.6, .2), (.52, .85)]])
+    assert answer(page) == 1
+    page.get_by_role("button", name="why 1 and not 7?").click()
+    image, against = input_of(page), page.evaluate("readingDigits.looking.explained.against")
+    slopes, difference = gradient(network, image, 1, 7)
+    weights, ink = np.array(against["weights"]), np.ravel(image) / 256
+    np.testing.assert_allclose(weights, slopes, atol=1e-3)
+    assert ink @ weights + against["inputBias"] == pytest.approx(difference, abs=1e-3)
+    effect = page.locator(".live-effect")
+    said = effect.locator("xpath=../..").inner_text()
+    for_1, for_7 = (float(re.search(rf"your ink for {digit}: ([\d.]+)", said)[1]) for digit in (1, 7))
+    biases, total = re.search(r"biases: (.+ for \d); in all, log-odds (.+ for \d)\.", said).groups()
+    assert for_1 == pytest.approx((ink * weights).clip(0).sum(), abs=0.006)
+    assert for_1 - for_7 + in_favour(biases, (1, 7)) == pytest.approx(difference, abs=0.02)
+    assert in_favour(total, (1, 7)) == pytest.approx(difference, abs=0.006)
+
+    strongest = (ink * weights).argmax(), (ink * weights).argmin()
+    for pixel, colour in zip(strongest, ((213, 94, 0), (0, 114, 178))):
+        row, column = divmod(int(pixel), 28)
+        shown = effect.locator("canvas").evaluate(f"""(canvas) =>
+            [...canvas.getContext("2d").getImageData({9 * column + 4}, {9 * row + 4}, 1, 1).data]""")
+        assert np.argmax(shown[:3]) == np.argmax(colour), "its colour, on grey"
+    borders = effect.locator(".live-frame").evaluate_all(
+        "all => all.map(e => getComputedStyle(e)).map(e => `${e.borderTopStyle} ${e.borderTopColor}`)")
+    assert borders == ["solid rgb(213, 94, 0)", "dashed rgb(0, 114, 178)"], "not by colour alone"
+    bar = np.argwhere(image[0, :, :, 0] > 25)[0]  # its left end
+    hint = against["blankAt"]
+    assert hint["row"] <= bar[0] < hint["row"] + 5
+    assert hint["column"] < bar[1] < hint["column"] + 8
+    assert f"A dot would speak most for 7: rows {hint['row']} to {hint['row'] + 4}" in effect.locator(
+        "canvas").get_attribute("aria-label")
+
+    page.get_by_role("button", name="draw there and see").click()
+    assert page.evaluate("document.activeElement.className") == "live-pad"
+    pad = page.locator(".live-pad")
+    page.mouse.move(*within(pad, .45, .2))
+    page.mouse.down()
+    page.mouse.move(*within(pad, .33, .2), steps=3)
+    page.mouse.up()
+    settle(page)
+    verdict = page.locator("p.live-best").inner_text()
+    assert re.match(rf"7 is .* times as likely as 1: .* for 7 \(was {re.escape(total)}\)", verdict), verdict
+    assert np.argsort(page.evaluate("readingDigits.draw.probabilities"))[-2] != 1, "another comes second now"
+    why = page.get_by_role("button", name="why 7 and not 1?")
+    why.click()
+    assert effect.locator("xpath=../..").inner_text().startswith("your ink for 1: "), "orange, as before"
+    page.get_by_role("button", name="undo").click()
+    settle(page)
+    assert re.search(r"for 1 \(was .* for 7\)", page.locator("p.live-best").inner_text())
+
+
+SMALL = """() => [...document.querySelectorAll(".live-figure :is(button, select, input, .live-maps canvas)")]
+    .filter((e) => e.checkVisibility())
+    .map((e) => [e.getBoundingClientRect(), e.width === 10 ? 10 : 1, e.outerHTML])  // 10 × 10 neurons
+    .filter(([{ width, height }, parts]) => Math.min(width, height) < 24 * parts).map((all) => all[2])"""
+
+
+def test_a_finger_finds_its_way_on_a_phone(show):
+    page = show("draw", path=SITE / "book" / "index.html", has_touch=True, is_mobile=True,
+                viewport={"width": 375, "height": 720}, reduced_motion="reduce")
+    page.get_by_role("button", name="take a 7").tap()
+    page.wait_for_function("readingDigits.draw.probabilities")
+    page.mouse.wheel(0, -50)
+    assert not page.locator("#pst-back-to-top").is_visible(), "it covered the bars"
+    header = page.locator(".bd-header-article").bounding_box()["height"]
+
+    def in_view(target):
+        box = target.bounding_box()
+        return header <= box["y"] and box["y"] + box["height"] <= page.evaluate("innerHeight")
+
+    assert not page.locator(".live-input").is_visible(), "the network's input is shown once"
+    best = page.locator(".live-best > :last-child").evaluate("""(number) => {
+        number.textContent = ">\u00a099.9\u00a0%";
+        return number.scrollWidth - number.clientWidth;
+    }""")
+    assert best <= 0
+    pictures, chooser = page.locator(".live-explained .live-views").last, page.get_by_label("look into")
+    for stage in ("maps1", "pooled2", "hidden"):
+        page.locator(f".live-stage-{stage} canvas").last.tap()
+        assert in_view(chooser) and in_view(pictures), stage
+    page.get_by_role("button", name="on to map").tap()
+    assert in_view(chooser)
+    before = page.evaluate("scrollY")
+    page.get_by_label("number", exact=True).fill("5")
+    assert page.evaluate("scrollY") == before
+    page.get_by_role("button", name="why 7 and not").tap()
+    assert in_view(page.get_by_label("compare it with")) and in_view(page.locator(".live-effect"))
+    page.get_by_role("button", name="draw there and see").tap()
+    assert in_view(page.locator(".live-pad"))
+    assert page.evaluate(SMALL) == []
+    page.set_viewport_size({"width": 720, "height": 375})
+    assert page.evaluate(SMALL) == []
+
+
+def test_pictures_in_large_can_be_tapped(show):
+    page = show("draw", viewport={"width": 1000, "height": 1400})
+    draw(page, STROKES[7])
+
+    def tap(n, row, column, side):
+        page.mouse.click(*within(page.locator(".live-explained .live-picture:visible > :first-child").nth(n),
+                                 (column + .5) / side, (row + .5) / side))
+        found = page.evaluate("readingDigits.looking.explained")
+        return [found[key] for key in ("layer", "map", "row", "column")]
+
+    page.emulate_media(reduced_motion="reduce")
+    page.locator(".live-stage-input canvas").click()
+    assert page.evaluate("readingDigits.looking.explained.layer") == 0
+    assert tap(0, 12, 20, 28) == [0, 0, 10, 18], "the window with this pixel in its middle"
+    look(page, "maps2", 5, 4, 4)
+    assert tap(1, 6, 2, 12) == [1, 5, 4, 0]
+    assert tap(0, 14, 20, 28) == [1, 5, 4, 7]
+    layer, map_, row, column = tap(3, 1, 2, 4)
+    assert (layer, map_, row // 2, column // 2) == (1, 5, 1, 2)
+    frame, whole = (page.locator(selector).first.bounding_box() for selector in
+                    (".live-explained .live-frame:visible", ".live-explained .live-view:visible canvas"))
+    assert frame["width"] == pytest.approx(whole["width"] / 2, abs=1), "the window of the window in the digit"
+    look(page, "hidden", 0, 4, 5)
+    channel = page.evaluate("readingDigits.looking.explained.channel")
+    layer, map_, row, column = tap(1, 3, 1, 4)
+    assert (layer, map_, row // 2, column // 2) == (1, channel, 3, 1)
+    look(page, "probabilities", 3)
+    page.locator(".live-explained").scroll_into_view_if_needed()
+    assert tap(1, 6, 7, 10) == [2, 67, 0, 0]  # the second picture
 
 
 def test_buttons_lead_from_an_answer_down_to_the_drawing(show):
@@ -531,7 +715,7 @@ def test_buttons_lead_from_an_answer_down_to_the_drawing(show):
     page.wait_for_function("readingDigits.draw.probabilities")
     page.get_by_role("button", name="why 7 and not").press("Enter")
     page.wait_for_function("""[...document.querySelectorAll("output")].some(({ textContent }) =>
-        textContent.startsWith("Answers, number 7. 7 against "))""")
+        textContent.startsWith("Answers, number 7. 7 is "))""")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "SELECT"
     other = page.get_by_label("compare it with").input_value()
@@ -563,7 +747,7 @@ def test_what_a_hidden_neuron_sees_most_is_framed_in_the_drawing(show):
     page.get_by_role("button", name="why 7 and not").click()
     page.locator(".live-side button").first.click()
     channel = page.evaluate("readingDigits.looking.explained.channel")
-    picture = page.locator(".live-explained .live-picture").nth(2)
+    picture = page.locator(".live-explained .live-picture:visible").first
     frame, whole = picture.locator(".live-frame").bounding_box(), picture.locator("canvas").bounding_box()
     pixel = whole["width"] / 28
     column, row = (round((frame[axis] - whole[axis]) / pixel) for axis in "xy")
@@ -636,7 +820,7 @@ def test_keyboard_and_screen_reader_get_to_any_number(show):
     explained = page.evaluate("readingDigits.looking.explained")
     assert [explained[key] for key in ("row", "column", "channel")] == [6, 5, 11]
     page.wait_for_function("""[...document.querySelectorAll("output")].some(({ textContent }) =>
-        textContent.startsWith("Second convolution, map 39, row 6, column 5. Sum over this map"))""")
+        textContent.startsWith("Second convolution, map 39, row 6, column 5. Sum over map 11 before it"))""")
     page.get_by_label("number", exact=True).fill("77")  # there are 40
     assert page.evaluate("readingDigits.looking.explained.map") == 39
 

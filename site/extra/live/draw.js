@@ -133,7 +133,7 @@
   const input = pixels(28, { role: "img", "aria-label": "The digit as the network gets it, 28 by 28 pixels" });
   const caption = element("p", { class: "live-note" });
   const [region, announce] = announcer();
-  const why = element("button", { type: "button", hidden: "", click: () => look.why() });
+  const why = element("button", { type: "button", hidden: "", click: () => look.why(...compared) });
 
   const inside = element("div"); // the network at a glance, when it is there
   const figure = element("div", { class: "live-figure", role: "group", "aria-label": "Draw a digit" },
@@ -153,11 +153,14 @@
 
   // ---- drawing ----
 
-  let network = null, look = null, waiting = false;
+  let network = null, look = null, waiting = false, compared = []; // the answer, and another
   drag(pad, (x, y, first, instead) => {
     const place = [SIZE * x, SIZE * y];
     if (instead) undo(); // what the palm left
-    if (first) marks.push([]);
+    if (first) {
+      look?.remember();
+      marks.push([]);
+    }
     const stroke = marks.at(-1), before = stroke.at(-1) ?? place;
     if (!first && Math.hypot(place[0] - before[0], place[1] - before[1]) < 1) return;
     stroke.push(place);
@@ -175,6 +178,7 @@
 
   /** Put these marks on the pad, instead of what is there. */
   function put(instead) {
+    look?.remember();
     marks = instead;
     ink = inked(PEN);
     changed();
@@ -202,7 +206,7 @@
     const { record, accuracy } = data.weights;
     caption.textContent = `White is 0; each map is scaled by itself. The network is the first run of the record “${record}”, `
       + `which reads ${(100 * accuracy).toFixed(2)}\u00a0% of the test digits correctly. It runs here, in your browser.`;
-    look = readingDigits.look(network);
+    look = readingDigits.look(network, pad);
     inside.append(look.figure);
     return true;
   }
@@ -235,7 +239,8 @@
     look?.show(read);
     const [best, second] = read ? [...DIGITS].sort((a, b) => read.probabilities[b] - read.probabilities[a]) : [null];
     why.hidden = !read;
-    why.textContent = `why ${best} and not ${second}?`;
+    compared = [best, look?.rival(best) ?? second];
+    why.textContent = `why ${compared[0]} and not ${compared[1]}?`;
     for (const { row, bar, number, digit } of bars) {
       bar.style.width = read ? `${100 * read.probabilities[digit]}%` : 0;
       say(number, read ? percent(read.probabilities[digit]) : "–");
@@ -256,7 +261,24 @@
     /** All stages for 28 × 28 pixels from 0 to 255; after ready(). */
     classify: (image) => network(image),
   };
+
+  // The drawing stays while the reader looks at another page of the book.
+  const KEPT = "reading-digits-drawing";
+  addEventListener("pagehide", () => {
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify(marks.map((mark) => (mark instanceof Uint8Array ? { image: [...mark] } : mark))));
+    } catch { /* some browsers keep nothing */ }
+  });
+  function kept() {
+    try {
+      return JSON.parse(sessionStorage.getItem(KEPT)).map((mark) => (mark.image ? Uint8Array.from(mark.image) : mark));
+    } catch {
+      return [];
+    }
+  }
+
   show();
   update();
+  if (kept().length) put(kept());
   container.dataset.ready = "";
 }

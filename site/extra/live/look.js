@@ -8,9 +8,9 @@
   // What is shown, from left to right: so many maps of side × side. The hidden neurons stand in one square.
   const STAGES = [
     { key: "input", title: "input", maps: 1, side: 28 },
-    { key: "maps1", title: "20 maps", maps: 20, side: 24 },
+    { key: "maps1", title: "20 maps, 0 to 19", maps: 20, side: 24 },
     { key: "pooled1", title: "pooled", maps: 20, side: 12 },
-    { key: "maps2", title: "40 maps", maps: 40, side: 8 },
+    { key: "maps2", title: "40 maps, 0 to 39", maps: 40, side: 8 },
     { key: "pooled2", title: "pooled", maps: 40, side: 4 },
     { key: "hidden", title: "100 neurons", maps: 1, side: 10 },
     { key: "probabilities", title: "answers", maps: 10, side: 1 },
@@ -43,41 +43,67 @@
     return { inputs, weights, products, sums, sum, bias, value: value(at.row, at.column), square };
   }
 
-  /** Why one answer and not another: the share of each hidden neuron in the difference of their sums. */
+  /** Why one answer and not another: the share of each hidden neuron in the difference of their sums, the log-odds. */
   function compare(network, stages, one, other) {
     const [kernel, biases] = network.layers[3], { hidden } = stages;
     const shares = Array.from(hidden, (value, n) => value * (kernel[10 * n + one] - kernel[10 * n + other]));
     const sum = shares.reduce((a, b) => a + b, 0), bias = biases[one] - biases[other];
-    return { other, shares, sum, bias, total: sum + bias };
+    return { one, other, shares, sum, bias, total: sum + bias };
   }
 
-  /** The figure, show(stages) for what the network makes of a drawing, or null, and why(): the answer explained. */
-  readingDigits.look = (network) => {
+  const SIDE = 28, FRAME = 5;
+  const near = (i, reach) => [...Array(SIDE ** 2).keys()].filter((j) => Math.max(
+    Math.abs(Math.floor(i / SIDE) - Math.floor(j / SIDE)), Math.abs((i % SIDE) - (j % SIDE))) <= reach);
+  const DOTS = Array.from({ length: SIDE ** 2 }, (_, i) => near(i, 1)), FRAMES = DOTS.map((_, i) => near(i, FRAME >> 1));
+  const sumOver = (places, values) => places.reduce((sum, i) => sum + values[i], 0);
+
+  /** The place whose square of FRAME × FRAME has the largest sum, or null if none is above 0. */
+  function peak(values) {
+    const sums = FRAMES.map((places) => (places.length < FRAME ** 2 ? 0 : sumOver(places, values)));
+    const i = sums.indexOf(Math.max(...sums));
+    return sums[i] > 0 ? { row: Math.floor(i / SIDE) - (FRAME >> 1), column: (i % SIDE) - (FRAME >> 1) } : null;
+  }
+
+  const rowsAndColumns = ({ row, column }) => `rows ${row} to ${row + FRAME - 1}, columns ${column} to ${column + FRAME - 1}`;
+
+  /**
+   * The figure, show(stages) for what the network makes of a drawing on the pad, or null, remember() before it changes,
+   * why(one, other) to compare two answers, and rival(one), with which it is being compared.
+   */
+  readingDigits.look = (network, pad) => {
     let stages = null, at = null, channel = 0; // what is shown, which number is explained, and which map before it
 
     // ---- all stages ----
 
-    const canvases = STAGES.map(({ maps, side }) => Array.from({ length: maps }, () => pixels(side)));
+    const canvases = STAGES.map(({ maps, side }) => Array.from({ length: maps }, (_, map) =>
+      pixels(side, maps > 1 ? { title: `${side > 1 ? "map " : ""}${map}` } : {})));
     const overview = element("div", { class: "live-network" }, ...STAGES.map((stage, s) => element("div",
       { class: `live-stage live-stage-${stage.key}` },
       element("div", { class: "live-maps", role: "img", "aria-label": `${stage.title}, ${stage.side} by ${stage.side}`,
-        click: (event) => point(s, event) }, ...canvases[s]),
+        click: (event) => point(s, event) }, ...canvases[s].map((canvas, map) => (stage.side > 1 ? canvas
+        : element("div", { class: "live-numbered" }, `${map}`, canvas)))),
       element("p", { class: "live-title" }, stage.title, element("br"),
-        stage.maps === 1 && s ? "" : stage.side === 1 ? "0 to 9" : `${stage.side} × ${stage.side}`))));
+        stage.side === 1 ? "" : stage.maps === 1 && s ? "0 to 99" : `${stage.side} × ${stage.side}`))));
+
+    /** The row and column under the pointer. */
+    function placeIn(target, event, side) {
+      const box = target.getBoundingClientRect();
+      return [[event.clientY, box.top], [event.clientX, box.left]].map(([place, start]) =>
+        Math.max(0, Math.min(side - 1, Math.floor(side * (place - start) / box.width))));
+    }
 
     /** Explain the number under the pointer. */
     function point(s, event) {
-      const map = canvases[s].indexOf(event.target), { key, side } = STAGES[s];
+      const target = event.target.querySelector?.(":scope > canvas:only-child") ?? event.target;
+      const map = canvases[s].indexOf(target), { key, side } = STAGES[s];
       if (map < 0 || !stages) return;
-      const box = event.target.getBoundingClientRect();
-      const [row, column] = [[event.clientY, box.top], [event.clientX, box.left]].map(([place, start]) =>
-        Math.max(0, Math.min(side - 1, Math.floor(side * (place - start) / box.width))));
+      const [row, column] = placeIn(target, event, side);
       const layer = LAYERS.findIndex((layer) => layer.key === key || layer.pooled === key);
-      if (layer < 0) return;
-      if (key === "hidden") go({ layer, map: side * row + column, row: 0, column: 0 }, true);
+      if (key === "input") go({ layer: 0, map: at?.layer === 0 ? at.map : 0, row: row - 2, column: column - 2 }, true);
+      else if (key === "hidden") go({ layer, map: side * row + column, row: 0, column: 0 }, true);
       else if (key === LAYERS[layer].pooled) go(winner({ layer, map, row: 2 * row, column: 2 * column }), true);
       else go({ layer, map, row, column }, true);
-      grow(event.target);
+      grow(target);
     }
 
     /** Of the square that is pooled, the neuron with the largest activation. */
@@ -86,17 +112,23 @@
       return { ...at, row: at.row - (at.row % 2) + (i >> 1), column: at.column - (at.column % 2) + (i % 2) };
     }
 
+    const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+    /** Bring the explanation into view, below the page's header, unless it is there from first to last. */
+    function bring(first = versus.hidden ? chooser : versus, last = versus.hidden ? row : versus) {
+      const header = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
+      if (first.getBoundingClientRect().top >= header && last.getBoundingClientRect().bottom <= innerHeight) return;
+      first.scrollIntoView({ behavior: still() ? "auto" : "smooth" });
+    }
+
     /** Let the large picture grow out of the small one, so that the eye can follow. */
     function grow(from) {
       const to = LAYERS[at.layer].pooled ? mapHandle : source;
-      if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-        to.scrollIntoView({ block: "nearest" });
-        return;
-      }
+      bring();
+      if (still()) return;
       const [a, b] = [from, to].map((e) => e.getBoundingClientRect());
       to.animate([{ transformOrigin: "0 0", transform: `translate(${a.left - b.left}px, ${a.top - b.top}px) scale(${a.width / b.width})` },
         { transformOrigin: "0 0", transform: "none" }], { duration: 400, easing: "ease-out" });
-      to.scrollIntoView({ block: "nearest", behavior: "smooth" });
     }
 
     // ---- one number ----
@@ -113,14 +145,28 @@
       if (at) go({ ...at, map, row, column });
     }
 
-    const sourceCanvas = pixels(28), mapCanvas = pixels(24), pooledCanvas = pixels(12);
-    const onSource = frame("field"), onMap = frame("field"), square = frame("square"), onPooled = frame("square");
-    const source = element("div", { class: "live-view" }, sourceCanvas, onSource);
+    const digitCanvas = pixels(28), sourceCanvas = pixels(28), mapCanvas = pixels(24), pooledCanvas = pixels(12);
+    const onDigit = frame("field"), onSource = frame("field"), onMap = frame("field");
+    const square = frame("square"), onPooled = frame("square");
+    const tapped = (choose) => (event) => {
+      const target = event.currentTarget;
+      go(...choose(...placeIn(target, event, target.firstChild.width)));
+      bring();
+    };
+    const digit = element("div", { class: "live-view", click: tapped((row, column) => // of the second layer's windows
+      [{ layer: 1, map: at.layer === 1 ? at.map : channel, row: (row - 6) >> 1, column: (column - 6) >> 1 }, at.layer !== 1]) },
+    digitCanvas, onDigit);
+    const source = element("div", { class: "live-view", click: tapped((row, column) =>
+      (at.layer === 3 ? [{ layer: 2, map: 10 * row + column }, true]
+        : at.layer === 2 ? [winner({ layer: 1, map: channel, row: 2 * row, column: 2 * column }), true]
+          : [{ ...at, row: row - 2, column: column - 2 }])) }, sourceCanvas, onSource);
     const mapHandle = element("div", { class: "live-handle", tabindex: 0, role: "application",
       "aria-label": "The map. Arrow keys move to the next neuron." }, mapCanvas, square, onMap);
-    const pooledView = element("div", { class: "live-view" }, pooledCanvas, onPooled);
-    const titles = [0, 1, 2].map(() => element("p", { class: "live-title" }));
-    const pictures = [source, mapHandle, pooledView].map((view, i) => element("div", { class: "live-picture" }, view, titles[i]));
+    const pooledView = element("div", { class: "live-view", click: tapped((row, column) =>
+      [winner({ ...at, row: 2 * row, column: 2 * column })]) }, pooledCanvas, onPooled);
+    const titles = [0, 1, 2, 3].map(() => element("p", { class: "live-title" }));
+    const pictures = [digit, source, mapHandle, pooledView].map((view, i) => element("div", { class: "live-picture" }, view, titles[i]));
+    const row = element("div", { class: "live-columns live-views" }, ...pictures);
     steer(mapHandle, (y, x) => {
       const side = sideOf(LAYERS[at.layer].key);
       go({ ...at, row: Math.floor(side * y), column: Math.floor(side * x) });
@@ -134,8 +180,9 @@
     const [region, announce] = announcer();
     const panel = element("div",
       { hidden: "", class: "live-explained", role: "group", tabindex: -1, "aria-label": "How this number comes about" },
-      element("div", { class: "live-columns" }, ...pictures), tiles, tables, formula, pooling, field, region);
-    const hint = element("p", { class: "live-note" }, "Click any place of any map to see how its number comes about, or choose one here.");
+      row, tiles, tables, formula, pooling, field, region);
+    const hint = element("p", { class: "live-note" }, "Click or tap any place of any map to see how its number comes about, or choose one here. "
+      + "Counting starts at 0, from the top left.");
 
     // ---- one answer against another, and the way down to the drawing ----
 
@@ -144,7 +191,18 @@
     const back = element("button", { type: "button", click: () => follow(compared) });
     const otherChoice = element("select", { change: () => go({ ...at, other: otherChoice.selectedIndex }) },
       ...Array.from({ length: 10 }, (_, digit) => element("option", {}, `${digit}`)));
-    const verdict = element("p", { class: "live-best" }), reckoning = element("p");
+    const verdict = element("p", { class: "live-best" }), reckoning = element("p", { class: "live-note" });
+    const cell = 9, effectCanvas = pixels(cell * SIDE, { role: "img" });
+    const onInk = frame("ink"), onBlank = frame("blank");
+    const [forOrange, forBlue, inAll, hintAt] = [1, 2, 3, 4].map(() => element("span"));
+    const marks = ["orange", "blue"].map((colour) => element("span", { class: "live-mark", style: `border-color: var(--${colour})` }));
+    const effect = element("div", { class: "live-columns live-views" },
+      element("div", { class: "live-picture live-large" }, element("div", { class: "live-view live-effect" }, effectCanvas, onInk, onBlank)),
+      element("div", { class: "live-said" },
+        element("p", {}, marks[0], forOrange, element("br"), marks[1], forBlue, element("br"), inAll),
+        element("p", {}, hintAt),
+        element("p", {}, "New ink also switches neurons on and off, so this is a hint. ",
+          element("button", { type: "button", click: toPad }, "draw there and see"))));
     const sides = [1, -1].map((sign) => {
       const rows = Array.from({ length: 4 }, () => {
         const button = element("button", { type: "button", click: () => follow({ layer: 2, map: row.neuron }) });
@@ -153,10 +211,10 @@
         const row = { neuron: 0, item, button, bar, number, terms };
         return row;
       });
-      return { sign, rows, title: element("p", { class: "live-title" }) };
+      return { sign, rows, title: element("p") };
     });
     const versus = element("div", { role: "group", "aria-label": "Compare two answers" },
-      element("div", { class: "live-buttons" }, element("label", {}, "compare it with ", otherChoice)), verdict,
+      element("div", { class: "live-buttons" }, element("label", {}, "compare it with ", otherChoice)), verdict, effect,
       element("div", { class: "live-columns" }, ...sides.map(({ sign, rows, title }) => element("div", { class: "live-side" },
         title, element("ol", { class: `live-shares ${sign > 0 ? "live-for" : ""}` }, ...rows.map(({ item }) => item))))),
       reckoning);
@@ -176,46 +234,92 @@
     function follow(to) {
       go(to, true);
       panel.focus({ preventScroll: true });
-      (versus.hidden ? source : versus).scrollIntoView({ block: "nearest" });
+      bring();
     }
+
+    let pair = [], former = null; // the two answers, orange and blue, and the stages of the drawing before
+
+    function toPad() {
+      pad.focus({ preventScroll: true });
+      bring(pad, pad);
+    }
+
+    /** For which of the two answers the log-odds are, in words. */
+    const odds = (value) => `${decimal(Math.abs(value))} for ${pair[value > 0 ? 0 : 1]}`;
 
     function contrast() {
       const best = [...stages.probabilities.keys()].filter((digit) => digit !== at.map)
         .reduce((a, b) => (stages.probabilities[b] > stages.probabilities[a] ? b : a));
       const other = at.other === undefined || at.other === at.map ? best : at.other;
-      compared = at;
+      compared = at = { ...at, other };
+      if (!pair.includes(at.map) || !pair.includes(other)) pair = [at.map, other]; // or each keeps its colour
       [...otherChoice.options].forEach((option, digit) => option.disabled = digit === at.map);
       otherChoice.selectedIndex = other;
-      const found = compare(network, stages, at.map, other), { shares, sum, bias, total } = found;
+      const found = compare(network, stages, ...pair), { shares, sum, bias, total } = found;
+      const [first, second] = total > 0 ? pair : [pair[1], pair[0]];
+
       const longest = Math.max(...shares.map(Math.abs)) || 1;
-      const [many, few] = sides.map(({ sign, rows, title }) => {
+      for (const { sign, rows, title } of sides) {
         const order = [...shares.keys()].filter((n) => sign * shares[n] > 0).sort((a, b) => sign * (shares[b] - shares[a]));
-        title.textContent = `most for ${sign > 0 ? at.map : other}`;
+        title.textContent = `${order.length} neuron${order.length === 1 ? "" : "s"} for ${pair[sign > 0 ? 0 : 1]}: `
+          + `${decimal(order.reduce((all, n) => all + Math.abs(shares[n]), 0))}${order.length > rows.length ? ", most from" : ""}`;
         rows.forEach((row, i) => {
           row.item.hidden = i >= order.length;
           if (row.item.hidden) return;
-          const n = row.neuron = order[i], [weight, less] = [at.map, other].map((digit) => network.layers[3][0][10 * n + digit]);
+          const n = row.neuron = order[i], [weight, less] = pair.map((digit) => network.layers[3][0][10 * n + digit]);
           row.button.textContent = `neuron ${n}`;
           row.bar.style.width = `${100 * Math.abs(shares[n]) / longest}%`;
           row.number.textContent = `${sign > 0 ? "+" : ""}${decimal(shares[n])}`;
           row.terms.textContent = `${decimal(stages.hidden[n])} × (${decimal(weight)} ${less < 0 ? "+" : "−"} ${decimal(Math.abs(less))})`;
         });
-        return order.length;
-      });
+      }
       const ratio = Math.exp(Math.abs(total)), digits = { minimumSignificantDigits: 2, maximumSignificantDigits: 2 };
       const times = ratio < 1e6 ? ratio.toLocaleString("en", digits) : "over a million";
-      verdict.textContent = `${at.map} against ${other}: ${many} neurons speak for ${at.map}, ${few} for ${other}; `
-        + `together, ${total > 0 ? at.map : other} is ${times} times as likely.`;
-      reckoning.textContent = "Each is the activation times the difference of its weights to the two answers. "
-        + `Over all 100: ${decimal(sum)}. With the difference of the biases, ${decimal(bias)}: ${decimal(total)}. `
-        + `e to the power of ${decimal(Math.abs(total))}: ${times} times.`;
+      const was = former && compare(network, former, ...pair).total;
+      verdict.textContent = `${first} is ${times} times as likely as ${second}: ${odds(total)}${former ? ` (was ${odds(was)})` : ""}.`;
+      reckoning.textContent = `Each is the neuron's activation times its weight to ${pair[0]} less that to ${pair[1]}. `
+        + `All together: ${odds(sum)}. With the answers' biases, ${odds(bias)}: ${odds(total)}. `
+        + `e to the power ${decimal(Math.abs(total))} is ${times}.`;
       back.textContent = `back to ${at.map} against ${other}`;
-      return found;
+      return { ...found, ...showEffect(total) };
     }
 
-    const figure = element("div", {}, overview, hint,
-      element("div", { class: "live-buttons" }, element("label", {}, "look into ", layerChoice), mapLabel, rowLabel, columnLabel),
-      panel);
+    /** The digit in the colours of the two answers: squares of ink, and small ones where there is none. */
+    function showEffect(total) {
+      const { weights, bias } = network.effect(stages, ...pair), ink = stages.input, sign = total > 0 ? 1 : -1;
+      const shares = Array.from(ink, (value, i) => value * weights[i]), dots = DOTS.map((places) => sumOver(places, weights));
+      const blank = (i) => ink[i] < 0.1, mostOf = (values) => Math.max(...values.map(Math.abs)) || 1;
+      const colours = [signed(mostOf(shares)), signed(mostOf(dots.map((dot, i) => (blank(i) ? dot : 0))))];
+      const context = effectCanvas.getContext("2d");
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, cell * SIDE, cell * SIDE);
+      for (let i = 0; i < ink.length; i++) {
+        const [colour, size, grey] = blank(i) ? [colours[1](dots[i]), 5, 1] : [colours[0](shares[i]), cell, 1 - 0.2 * Math.min(1, ink[i])];
+        context.fillStyle = `rgb(${colour.slice(0, 3).map((part) => Math.round(grey * part))})`;
+        context.fillRect(cell * (i % SIDE) + (cell - size) / 2, cell * Math.floor(i / SIDE) + (cell - size) / 2, size, size);
+      }
+      const [first, second] = total > 0 ? pair : [pair[1], pair[0]];
+      const inkAt = peak(shares.map((share) => sign * share)), blankAt = peak(dots.map((dot, i) => (blank(i) ? -sign * dot : 0)));
+      for (const [frame, place, colour] of [[onInk, inkAt, sign], [onBlank, blankAt, -sign]]) {
+        frame.hidden = !place;
+        if (place) put(frame, place.column, place.row, FRAME, SIDE);
+        frame.style.borderColor = `var(--${colour > 0 ? "orange" : "blue"})`;
+      }
+      const added = [1, -1].map((sign) => shares.reduce((sum, share) => sum + Math.max(0, sign * share), 0));
+      forOrange.textContent = `your ink for ${pair[0]}: ${decimal(added[0])}`;
+      forBlue.textContent = `your ink for ${pair[1]}: ${decimal(added[1])}`;
+      inAll.textContent = `biases: ${odds(bias)}; in all, log-odds ${odds(total)}.`;
+      hintAt.textContent = (inkAt ? `In the solid frame, your ink speaks most for ${first}. ` : "")
+        + "The small squares have no ink; a dot there would speak for the answer of its colour"
+        + (blankAt ? `, most for ${second} in the dashed frame.` : ".");
+      effectCanvas.setAttribute("aria-label", ["Your digit.", inkAt && `Most ink for ${first}: ${rowsAndColumns(inkAt)}.`,
+        blankAt && `A dot would speak most for ${second}: ${rowsAndColumns(blankAt)}.`].filter(Boolean).join(" "));
+      return { weights, inputBias: bias, added, inkAt, blankAt };
+    }
+
+    const chooser = element("div", { class: "live-buttons" },
+      element("label", {}, "look into ", layerChoice), mapLabel, rowLabel, columnLabel);
+    const figure = element("div", {}, overview, hint, chooser, panel);
 
     /** Explain this number; `fresh` starts with the map before it that says most. */
     function go(to, fresh = false) {
@@ -234,7 +338,7 @@
       detail();
       if (panel.hidden) return;
       const { name, pooled } = LAYERS[at.layer], where = pooled ? `map ${at.map}, row ${at.row}, column ${at.column}` : `number ${at.map}`;
-      const words = [versus.hidden ? "" : verdict.textContent, formula.textContent, pooling.textContent];
+      const words = [versus.hidden ? "" : `${verdict.textContent} ${effectCanvas.getAttribute("aria-label")}`, formula.textContent, pooling.textContent];
       announce(`${name[0].toUpperCase()}${name.slice(1)}, ${where}. ${words.filter(Boolean).join(" ")}`);
     }
 
@@ -279,11 +383,12 @@
       large(sourceCanvas, from, hidden ? 1 : channels, hidden ? 0 : channel);
       if (hidden) put(onSource, channel % side, Math.floor(channel / side), 1, side);
       else put(onSource, at.column, at.row, window, side);
-      titles[0].textContent = at.layer === 0 ? "your digit, and the window" : hidden ? "the hidden neurons"
+      titles[1].textContent = at.layer === 0 ? "your digit, and the window" : hidden ? "the hidden neurons"
         : `pooled map ${channel} before it${window === side ? "" : ", and the window"}`;
-      pictures[1].hidden = !pooled;
-      pictures[2].hidden = hidden;
-      onPooled.className = `live-frame live-${pooled ? "square" : "field"}`;
+      pictures[0].hidden = at.layer === 0 || hidden;
+      pictures[1].classList.toggle("live-large", pictures[0].hidden);
+      pictures[2].hidden = pictures[3].hidden = !pooled;
+      paintMap(digitCanvas, stages.input, 1, 0, most(stages.input, 1, 0));
       if (pooled) {
         const side = sideOf(key), [y, x] = [at.row >> 1, at.column >> 1];
         large(mapCanvas, key, of, at.map);
@@ -291,15 +396,16 @@
         put(onMap, at.column, at.row, 1, side);
         put(square, 2 * x, 2 * y, 2, side);
         put(onPooled, x, y, 1, side / 2);
-        titles[1].textContent = `map ${at.map}: move to any neuron`;
-        titles[2].textContent = "pooled";
+        titles[2].textContent = `map ${at.map}: move to any neuron`;
+        titles[3].textContent = "pooled";
+        put(onDigit, 2 * at.column, 2 * at.row, 14, 28); // the window of the window, in the second layer
+        titles[0].textContent = "your digit: what this neuron sees";
       } else if (key === "hidden") {
         const { row, column } = lead;
         put(onSource, column >> 1, row >> 1, 1, side);
-        large(pooledCanvas, "input", 1, 0);
-        put(onPooled, 2 * column, 2 * row, 14, 28); // the window of the window
+        put(onDigit, 2 * column, 2 * row, 14, 28);
         const product = products[channel][4 * (row >> 1) + (column >> 1)];
-        titles[2].textContent = `your digit: where its largest product, ${decimal(product)}, comes from`;
+        titles[0].textContent = `your digit: what the largest product with map ${channel}, ${decimal(product)}, comes from`;
       }
       canvases[STAGES.findIndex((stage) => stage.key === key)][key === "hidden" ? 0 : at.map].classList.add("live-here");
       canvases[STAGES.findIndex((stage) => stage.key === from)][hidden ? 0 : channel].classList.add("live-here");
@@ -321,8 +427,8 @@
 
       const one = hidden ? "neuron" : "map", total = sum + bias;
       const parts = channels === 1 ? `Sum of ${flat.length} products: ${decimal(sum)}`
-        : `${window > 1 ? `Sum over this ${one}` : `Product of this ${one}`}: ${decimal(sums[channel])}. Over all ${channels}, ${flat.length} products: ${decimal(sum)}`;
-      const ending = key === "probabilities" ? `softmax: e to the power of it, divided by the same of all ten: ${percent(value)}`
+        : `${window > 1 ? "Sum over" : "Product of"} ${one} ${channel} before it: ${decimal(sums[channel])}. Over all ${channels}, ${flat.length} products: ${decimal(sum)}`;
+      const ending = key === "probabilities" ? `Softmax, e to this power, divided by the sum of all ten such powers: ${percent(value)}`
         : `ReLU: ${total > 0 ? "it stays" : "negative, so"} ${decimal(value)}`;
       formula.textContent = `${parts}. With the bias, ${decimal(bias)}: ${decimal(total)}. ${ending}.`;
       pooling.hidden = !pooled;
@@ -366,8 +472,11 @@
       detail();
     }
 
-    const why = () => follow({ layer: 3, map: stages.probabilities.indexOf(Math.max(...stages.probabilities)) });
-    const look = { figure, show, why, explained: null };
+    const why = (one, other) => follow({ layer: 3, map: one, other });
+    const rival = (one) => (at?.layer === 3 && pair.includes(one) ? pair.find((digit) => digit !== one) : null);
+    /** Keep what the drawing is now, to be compared with what comes next. */
+    const remember = () => former = stages ?? former;
+    const look = { figure, show, why, rival, remember, explained: null };
     return readingDigits.looking = look;
   };
 }

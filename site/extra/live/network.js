@@ -44,6 +44,40 @@
     return sums;
   }
 
+  /** Backwards through convolve: what each value does to all sums together, if `slopes` are what the sums do. */
+  function convolveBack(slopes, filters, kernel, channels) {
+    const places = Math.sqrt(slopes.length / filters), side = places + 4;
+    const back = new Float64Array(side * side * channels);
+    slopes.forEach((slope, i) => {
+      if (slope === 0) return;
+      const place = Math.floor(i / filters), from = side * Math.floor(place / places) + (place % places);
+      for (let k = 0; k < 25; k++) {
+        const to = channels * (from + side * Math.floor(k / 5) + (k % 5));
+        for (let c = 0; c < channels; c++) back[to + c] += slope * kernel[filters * (channels * k + c) + (i % filters)];
+      }
+    });
+    return back;
+  }
+
+  /** Backwards through maxPool: the slope goes to the largest of the four, in equal parts if there are several. */
+  function maxPoolBack(slopes, values, channels) {
+    const half = Math.sqrt(slopes.length / channels), line = 2 * half * channels, back = new Float64Array(values.length);
+    slopes.forEach((slope, i) => {
+      if (slope === 0) return;
+      const place = Math.floor(i / channels);
+      const from = 2 * line * Math.floor(place / half) + 2 * channels * (place % half) + (i % channels);
+      const four = [from, from + channels, from + line, from + line + channels];
+      const most = Math.max(values[four[0]], values[four[1]], values[four[2]], values[four[3]]);
+      const largest = four.filter((from) => values[from] === most);
+      for (const from of largest) back[from] = slope / largest.length;
+    });
+    return back;
+  }
+
+  /** Backwards through multiply. */
+  const multiplyBack = (slopes, kernel, inputs) => Float64Array.from({ length: inputs }, (_, i) =>
+    slopes.reduce((sum, slope, u) => sum + slope * kernel[i * slopes.length + u], 0));
+
   const add = (sums, biases) => sums.map((sum, i) => sum + biases[i % biases.length]);
   const relu = (sums, biases) => sums.map((sum, i) => Math.max(0, sum + biases[i % biases.length]));
 
@@ -82,6 +116,23 @@
       const sums4 = multiply(hidden, w4, b4.length), probabilities = softmax(add(sums4, b4));
       return { input, sums1, maps1: relu(sums1, b1), pooled1, sums2, maps2: relu(sums2, b2), pooled2,
         sums3, hidden, sums4, probabilities };
+    };
+    /**
+     * Why one answer and not another, pixel by pixel. With ReLU and max as they are for this digit, the network is
+     * linear: one sum less the other is input · weights + bias.
+     */
+    network.effect = ({ sums1, pooled1, sums2, pooled2, hidden }, one, other) => {
+      let bias = b4[one] - b4[other];
+      /** What passes ReLU, with what it does to the bias. */
+      const open = (slopes, values, biases) => slopes.map((slope, i) => {
+        if (values[i] === 0) return 0;
+        bias += slope * biases[i % biases.length];
+        return slope;
+      });
+      const slopes3 = open(Float64Array.from(hidden, (_, n) => w4[10 * n + one] - w4[10 * n + other]), hidden, b3);
+      const slopes2 = open(multiplyBack(slopes3, w3, pooled2.length), pooled2, b2);
+      const slopes1 = open(convolveBack(maxPoolBack(slopes2, sums2, b2.length), b2.length, w2, b1.length), pooled1, b1);
+      return { weights: convolveBack(maxPoolBack(slopes1, sums1, b1.length), b1.length, w1, 1), bias };
     };
     network.layers = [[w1, b1], [w2, b2], [w3, b3], [w4, b4]];
     return network;
