@@ -36,8 +36,12 @@ def head(title, description, address, site):
 
 
 def size(path):
-    """Width and height of a PNG file as attributes of <img>."""
-    return ' width="{}" height="{}"'.format(*struct.unpack(">II", path.read_bytes()[16:24]))
+    """Width and height of a PNG file as attributes of <img>: half of them for one of 200 dots an inch."""
+    data = path.read_bytes()
+    at = data.find(b"pHYs")
+    dots_an_inch = struct.unpack(">I", data[at + 4:at + 8])[0] * 0.0254 if at > 0 else 100
+    shrink = max(1, round(dots_an_inch / 100))
+    return ' width="{}" height="{}"'.format(*(n // shrink for n in struct.unpack(">II", data[16:24])))
 
 
 def complete(app, name, template, context, doctree):
