@@ -8,6 +8,8 @@ import pathlib
 import re
 import struct
 
+from docutils import nodes
+
 REDIRECT = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -44,6 +46,13 @@ def size(path):
     return ' width="{}" height="{}"'.format(*(n // shrink for n in struct.unpack(">II", data[16:24])))
 
 
+def free_pictures(app, doctree):
+    """A notebook's picture comes with a fixed size, which a phone could not shrink, and so with a link."""
+    for picture in doctree.findall(nodes.image):
+        for side in ("width", "height"):
+            picture.attributes.pop(side, None)  # `size` says it
+
+
 def complete(app, name, template, context, doctree):
     """Add to a page before Sphinx writes it."""
     root, body = app.config.root_doc, context.get("body", "")
@@ -68,5 +77,6 @@ def complete(app, name, template, context, doctree):
 
 
 def setup(app):
+    app.connect("doctree-read", free_pictures)
     app.connect("html-page-context", complete)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -80,6 +80,7 @@ def test_page_is_whole(page, name):
     assert page.locator("mjx-merror").count() == 0
     assert bool(formulas) == page.evaluate("'MathJax' in window"), "MathJax where formulas are, only there"
 
+    assert page.locator("article :is(img[style], a > img)").count() == 0
     for picture in page.locator("article img").all():
         said, real, drawn = picture.evaluate(
             "e => [[e.getAttribute('width'), e.getAttribute('height')].map(Number),"
