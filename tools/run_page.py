@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def small(data):
     """A PNG picture, as base64 text, in 256 colours, a third of the bytes; its resolution stays."""
     picture, file = Image.open(io.BytesIO(base64.b64decode(data))), io.BytesIO()
-    picture.convert("RGB").quantize(256).save(file, "PNG", optimize=True, dpi=picture.info["dpi"])
+    picture.convert("RGB").quantize(256).save(file, "PNG", optimize=True, dpi=picture.info.get("dpi"))
     return base64.b64encode(file.getvalue()).decode()
 
 
